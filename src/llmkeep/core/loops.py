@@ -1,0 +1,93 @@
+"""What an event loop can do for those who keep something for it: call them at its end, hold a thing.
+
+A loop that ends in order (`asyncio.run`, every well-behaved server) calls
+`loop.shutdown_asyncgens()` before it closes. That closes every asynchronous generator that was
+started on the loop, so one that we start and leave suspended is our call at the loop's end. A loop
+that is closed, or dropped, drops its timers: a timer far away is a hold on a thing that belongs to
+the loop. Both are public API on asyncio and uvloop.
+
+This is no registry of loops: whoever calls keeps what comes back.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # `import llmkeep` must not load asyncio
+    from asyncio import AbstractEventLoop, TimerHandle
+
+_TEN_YEARS = 10 * 365 * 24 * 3600.0
+
+
+class LoopEnd:
+    """One call at the end of one loop; lives as long as somebody holds it.
+
+    A handle that is dropped, or whose loop dies without `shutdown_asyncgens()`, calls nothing.
+    """
+
+    __slots__ = ("__weakref__", "_callback", "_generator")
+
+    def __init__(self, callback: Callable[[], Awaitable[None]]) -> None:
+        # A list, so that cancelling reaches the generator, while the generator does not hold the
+        # handle: it must go when the handle goes.
+        self._callback = [callback]
+        self._generator = _wait_for_the_end(self._callback)
+        # The loop's own finalizer would hold the loop, and would run the callback on it when the
+        # generator is collected. Ours lets a dropped generator go without a step.
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(finalizer=_let_go)
+        try:
+            self._generator.asend(None).send(None)
+        except StopIteration:  # it stands at its yield, and the loop knows it
+            pass
+        finally:
+            sys.set_asyncgen_hooks(finalizer=hooks.finalizer)
+
+    def cancel(self) -> None:
+        """Call nothing any more; safe from any thread, and more than once."""
+        self._callback.clear()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the call was cancelled or has been made."""
+        return not self._callback
+
+
+def at_loop_end(callback: Callable[[], Awaitable[None]]) -> LoopEnd:
+    """Have `callback` awaited when the running loop ends in order; keep what comes back.
+
+    The loop closes all its generators side by side, so `callback` runs beside those of others.
+    Synchronous: nothing is awaited here. Raises RuntimeError where no asyncio loop runs. After the
+    loop's `shutdown_asyncgens()` the call comes never, and the loop says so by its ResourceWarning.
+    """
+    from asyncio import get_running_loop
+
+    get_running_loop()
+    return LoopEnd(callback)
+
+
+def hold_until_closed(loop: AbstractEventLoop, thing: object) -> TimerHandle:
+    """Keep `thing` alive until `loop` is closed or collected, for those who hold it weakly.
+
+    What belongs to a loop (its sockets) refers to the loop; a strong reference from anywhere else
+    would keep a loop alive that everybody has dropped. Call it, and cancel the handle, on the
+    loop's thread.
+    """
+    return loop.call_later(_TEN_YEARS, _let_go, thing, context=Context())
+
+
+async def _wait_for_the_end(
+    callback: list[Callable[[], Awaitable[None]]],
+) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    except GeneratorExit:
+        if callback:
+            await callback.pop()()
+
+
+def _let_go(_: Any) -> None:
+    """Do nothing."""

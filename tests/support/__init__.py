@@ -1,0 +1,1 @@
+"""Stand-ins and helpers that the tests of several layers share."""
