@@ -28,7 +28,7 @@ test: $(VENV)/.done-test $(VENV)/.done-model $(VENV)/.done-llmkeep ## run the te
 check: $(VENV)/.done-test $(VENV)/.done-llmkeep ## format, lint, types and import layers: runs all, names those that failed
 	@failed=; \
 	step() { name=$$1; shift; echo "==> $$name: $$*"; "$(BIN)/$$@" || failed="$$failed $$name"; }; \
-	step format ruff format --quiet --diff .; \
+	step format ruff format --check --quiet .; \
 	step lint ruff check --quiet .; \
 	step types mypy; \
 	step layers lint-imports --no-logo; \
@@ -44,6 +44,9 @@ bench: $(VENV)/.done-bench $(VENV)/.done-model $(VENV)/.done-llmkeep ## measure 
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 # --- the environment --------------------------------------------------------------------------
+
+# An environment whose python has been upgraded away is made anew: what it remembers says nothing.
+$(shell test -e $(BIN)/python || rm -f $(VENV)/.done-*)
 
 # A python without ensurepip (Debian parts it off) still serves when it has a pip of its own.
 $(BIN)/python:
