@@ -19,7 +19,7 @@ import pytest
 GRACE = 10.0
 
 #: Threads of the process itself: daemons that are started once and shared from then on.
-SHARED_THREADS = ("llmkeep", "pytest_timeout", "execnet")
+SHARED_THREADS = ("llmkeep-housekeeper", "execnet")
 
 #: Processes that multiprocessing starts once and keeps.
 SHARED_PROCESSES = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
