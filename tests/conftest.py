@@ -1,4 +1,4 @@
-"""What every test gets: the check that it leaves nothing behind.
+"""What every test gets: an environment without providers, and the check that it leaves nothing behind.
 
 Not here: fakes and stand-ins. Those live beside the tests that use them, in the folder of their
 layer.
@@ -7,6 +7,8 @@ layer.
 from __future__ import annotations
 
 import gc
+import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +25,19 @@ SHARED_THREADS = ("llmkeep-housekeeper", "execnet")
 
 #: Processes that multiprocessing starts once and keeps.
 SHARED_PROCESSES = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+
+#: Variables of the environment that would make a test speak to somebody, or behave otherwise on
+#: one machine than on the next.
+FOREIGN_VARIABLES = re.compile(
+    r"OPENAI_|ANTHROPIC_|LANGCHAIN_|LANGSMITH_|LLM__|AGENTS__|.*_API_KEY$|.*_PROXY$", re.IGNORECASE
+)
+
+
+def pytest_configure() -> None:
+    """No test, and no process that a test starts, meets a real key, tracer or proxy."""
+    for name in list(os.environ):
+        if FOREIGN_VARIABLES.match(name):
+            del os.environ[name]
 
 
 @pytest.fixture(autouse=True)
