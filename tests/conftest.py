@@ -1,4 +1,4 @@
-"""What every test gets: an environment without providers, and the check that it leaves nothing behind.
+"""What every test gets: no provider in the environment, and a check that nothing is left behind.
 
 Not here: fakes and stand-ins. Those live beside the tests that use them, in the folder of their
 layer.
