@@ -23,6 +23,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from anyio import to_thread
 from llmock.chaos import ChaosSettings
 from llmock.pytest_plugin import LLMock
 from llmock.testing import BASE_PATHS, LLMockServer
@@ -120,6 +121,10 @@ class StandIn:
 
     async def _serve(self, listener: socket.socket) -> None:
         self._loop, self._shutdown = asyncio.get_running_loop(), asyncio.Event()
+        # llmock answers on AnyIO's worker threads. One, and from the start: a test that finds more
+        # threads after it than before has left some behind.
+        to_thread.current_default_thread_limiter().total_tokens = 1
+        await to_thread.run_sync(bool)
         # The listener takes connections into its backlog from here on.
         self._started.set()
         await (self._serve_http2(listener) if self._http2 else self._serve_http1(listener))
