@@ -47,7 +47,7 @@ def test_layers_import_downwards_only() -> None:
 
 
 def test_bare_import_loads_the_core_alone() -> None:
-    """`import llmkeep` loads no other layer, no asyncio, and nothing outside the standard library."""
+    """`import llmkeep` loads no other layer, no asyncio, nothing outside the standard library."""
     loaded = loaded_by("import llmkeep")
 
     ours = {name for name in loaded if name.split(".")[0] == "llmkeep"}

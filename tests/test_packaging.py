@@ -54,7 +54,7 @@ def test_bare_install_requires_nothing(wheel: Path) -> None:
 
 
 def test_core_of_the_wheel_runs_without_any_other_package(wheel: Path, tmp_path: Path) -> None:
-    """Unpacked beside no site-packages at all, the core leases, and says what an extra is missing."""
+    """Beside no site-packages at all, the core leases, and says which extra is missing."""
     with ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     program = (
