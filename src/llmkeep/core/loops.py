@@ -12,12 +12,17 @@ This is no registry of loops: whoever calls keeps what comes back.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import types
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:  # `import llmkeep` must not load asyncio
     from asyncio import AbstractEventLoop, TimerHandle
+
+T = TypeVar("T")
 
 _TEN_YEARS = 10 * 365 * 24 * 3600.0
 
@@ -37,14 +42,8 @@ class LoopEnd:
         self._generator = _wait_for_the_end(self._callback)
         # The loop's own finalizer would hold the loop, and would run the callback on it when the
         # generator is collected. Ours lets a dropped generator go without a step.
-        hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(finalizer=_let_go)
-        try:
+        with _generator_hooks(finalizer=_let_go), suppress(StopIteration):
             self._generator.asend(None).send(None)
-        except StopIteration:  # it stands at its yield, and the loop knows it
-            pass
-        finally:
-            sys.set_asyncgen_hooks(finalizer=hooks.finalizer)
 
     def cancel(self) -> None:
         """Call nothing any more; safe from any thread, and more than once."""
@@ -77,6 +76,43 @@ def hold_until_closed(loop: AbstractEventLoop, thing: object) -> TimerHandle:
     loop's thread.
     """
     return loop.call_later(_TEN_YEARS, _let_go, thing, context=Context())
+
+
+@types.coroutine
+def unseen(begin: Callable[[], Awaitable[T]]) -> Generator[Any, Any, T]:
+    """Await `begin()`, and keep the asynchronous generators that it starts from the loop.
+
+    A loop that ends closes all generators that it knows side by side; of those that iterate over
+    each other the outer then closes an inner one that is being closed already, which is an error.
+    Generators that start in the first step are not known to the loop, and are let go without a
+    step when they are dropped: whoever starts them has another way to close what is below them.
+    """
+    with _generator_hooks(firstiter=None, finalizer=_let_go):
+        steps = begin().__await__()
+        try:
+            step = next(steps)
+        except StopIteration as done:
+            return cast("T", done.value)
+    while True:  # `yield from`, had the first step not been taken already
+        try:
+            advance = partial(steps.send, (yield step))
+        except BaseException as error:
+            advance = partial(steps.throw, error)
+        try:
+            step = advance()
+        except StopIteration as done:
+            return cast("T", done.value)
+
+
+@contextmanager
+def _generator_hooks(**changed: Any) -> Iterator[None]:
+    """Change this thread's hooks for generators that are started within the block."""
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(**changed)
+    try:
+        yield
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
 
 
 async def _wait_for_the_end(

@@ -1,0 +1,29 @@
+"""The core: keys, flights, leases, scopes, bounds. Knows no LangChain; standard library only."""
+
+from .cache import ClientCache
+from .errors import (
+    BuildTimeout,
+    CacheClosed,
+    LeaseMisuse,
+    LeaseTimeout,
+    LLMKeepError,
+    WouldDeadlock,
+)
+from .lease import Lease
+from .scopes import Scope
+from .specs import Key, Spec, freeze
+
+__all__ = [
+    "BuildTimeout",
+    "CacheClosed",
+    "ClientCache",
+    "Key",
+    "LLMKeepError",
+    "Lease",
+    "LeaseMisuse",
+    "LeaseTimeout",
+    "Scope",
+    "Spec",
+    "WouldDeadlock",
+    "freeze",
+]

@@ -1,0 +1,103 @@
+"""Daemon threads of our own: one that keeps house for all caches, and one per build or close
+that must not run on the caller's thread.
+
+Never an event loop's default executor: it has few threads, and stuck builds would fill it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Final, Protocol
+
+from .fork import on_fork_in_child
+
+
+class Swept(Protocol):
+    """Something to keep house for."""
+
+    def sweep(self, now: float) -> float | None:
+        """Do what is due at `now` (monotonic seconds); when to come again, None for never."""
+
+
+def run_on_thread(name: str, work: Callable[[], object]) -> None:
+    """Run `work` on a daemon thread.
+
+    While the interpreter shuts down no thread can be started: the housekeeper runs it then.
+    """
+    try:
+        threading.Thread(target=work, name=f"llmkeep-{name}", daemon=True).start()
+    except RuntimeError:
+        housekeeper.run(work)
+
+
+class Housekeeper:
+    """The one thread that looks after time limits, idle instances and dead loops.
+
+    It sleeps until something is due, and is not there before anything can be.
+    """
+
+    def __init__(self) -> None:
+        self._watched: weakref.WeakSet[Swept] = weakref.WeakSet()
+        self._start_over()
+        on_fork_in_child(self, "_start_over")
+
+    def _start_over(self) -> None:
+        # A SimpleQueue's put is reentrant: a signal handler may poke.
+        self._queue: SimpleQueue[Callable[[], object] | float] = SimpleQueue()
+        self._starting = threading.Lock()
+        self._due: float | None = None
+        self._running = False
+
+    def watch(self, swept: Swept) -> None:
+        """Keep house for `swept` as long as it lives."""
+        self._watched.add(swept)
+
+    def poke(self, due: float) -> None:
+        """Something will be due at `due` (monotonic seconds)."""
+        self._queue.put(due)
+        self._ensure_running()
+
+    def run(self, work: Callable[[], object]) -> None:
+        """Run `work` on the housekeeper's own thread."""
+        self._queue.put(work)
+        self._ensure_running()
+
+    def _ensure_running(self) -> None:
+        if self._running or not self._starting.acquire(blocking=False):
+            return
+        try:
+            if not self._running:
+                threading.Thread(target=self._loop, name="llmkeep-housekeeper", daemon=True).start()
+                self._running = True
+        except RuntimeError:
+            pass  # the interpreter is shutting down: nothing will be due any more
+        finally:
+            self._starting.release()
+
+    def _loop(self) -> None:
+        queue = self._queue
+        while True:
+            now = time.monotonic()
+            wait = None if self._due is None else max(self._due - now, 0.0)
+            try:
+                item = queue.get(timeout=wait)
+            except Empty:
+                item = now
+                self._due = self._sweep_all()
+                continue
+            if callable(item):
+                item()
+            elif self._due is None or item < self._due:
+                self._due = item
+
+    def _sweep_all(self) -> float | None:
+        now = time.monotonic()
+        due = [swept.sweep(now) for swept in list(self._watched)]
+        return min((when for when in due if when is not None), default=None)
+
+
+housekeeper: Final = Housekeeper()

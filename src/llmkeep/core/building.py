@@ -1,0 +1,110 @@
+"""Running a factory: on the caller's thread, on one of ours, or as a task on the caller's loop.
+
+Every call ends in exactly one report to the ledger, `published` or `failed`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextvars import Context
+from functools import partial
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final, final
+
+from .background import run_on_thread
+from .deadlocks import building
+from .waiters import running_loop
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .slots import Flight
+
+
+@final
+class Builder:
+    """Runs the builds of one cache."""
+
+    def __init__(
+        self, label: Callable[[Any], str] | None, weigh: Callable[[Any], float] | None
+    ) -> None:
+        self._label: Final = label
+        self._weigh: Final = weigh
+
+    def launch(self, flight: Flight) -> None:
+        """Start the build, unless its caller runs it itself."""
+        loop = flight.loop
+        try:
+            if loop is not None:
+                self._launch_task(flight, loop)
+            elif not flight.inline:
+                run_on_thread("build", partial(self.run, flight))
+        except RuntimeError as error:
+            # No thread can be started, or the loop is closed and nobody there to be told.
+            _report_failure(flight, error if loop is None else GeneratorExit())
+
+    def run(self, flight: Flight) -> None:
+        """Run a blocking build here."""
+        context = flight.starter.factory.context or Context()
+        context.run(self._run, flight)
+
+    def _run(self, flight: Flight) -> None:
+        building.set(flight)
+        client = None
+        try:
+            build = flight.starter.factory.build
+            assert build is not None
+            client = build(flight.starter.spec.thaw())
+            if isinstance(client, CoroutineType):
+                client.close()
+                client = None
+                raise TypeError("build returned a coroutine: pass an asynchronous build as abuild=")
+            label, weight = self._describe(flight, client)
+        except BaseException as error:
+            _report_failure(flight, error, client)
+        else:
+            _report_success(flight, client, label, weight)
+
+    def _launch_task(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> None:
+        if running_loop() is loop:
+            self._start_task(flight, loop)
+        else:
+            loop.call_soon_threadsafe(self._start_task, flight, loop)
+
+    def _start_task(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> None:
+        context = flight.starter.factory.context or Context()
+        task = loop.create_task(self._arun(flight), context=context)
+        if not flight.over:  # it may have ended at once, with an eager task factory
+            flight.task = task
+
+    async def _arun(self, flight: Flight) -> None:
+        building.set(flight)
+        client = None
+        try:
+            abuild = flight.starter.factory.abuild
+            assert abuild is not None
+            client = await abuild(flight.starter.spec.thaw())
+            label, weight = self._describe(flight, client)
+        except BaseException as error:
+            _report_failure(flight, error, client)
+            if isinstance(error, (GeneratorExit, sys.modules["asyncio"].CancelledError)):
+                raise
+        else:
+            _report_success(flight, client, label, weight)
+
+    def _describe(self, flight: Flight, client: Any) -> tuple[str, float]:
+        label = type(client).__name__
+        if self._label is not None:
+            label = self._label(flight.starter.spec.thaw())
+        return label, 0.0 if self._weigh is None else float(self._weigh(client))
+
+
+def _report_success(flight: Flight, client: Any, label: str, weight: float) -> None:
+    with flight.ledger:
+        flight.ledger.published(flight, client, label, weight)
+
+
+def _report_failure(flight: Flight, error: BaseException, made: Any = None) -> None:
+    with flight.ledger:
+        flight.ledger.failed(flight, error, made)

@@ -1,0 +1,52 @@
+"""What a forked child does before anything else runs in it.
+
+A child must not use, close or collect what its parent opened: it would speak on a socket that
+both share. Whoever holds such things registers itself here, and in the child puts the inherited
+ones aside with `keep_forever` and starts anew.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from typing import Any, Final
+
+_owners: Final[dict[int, tuple[weakref.ref[Any], str]]] = {}
+_inherited: Final[list[object]] = []
+
+
+def on_fork_in_child(owner: object, method: str) -> None:
+    """In a forked child, call `owner.<method>()`; `owner` is not kept alive by this.
+
+    The method runs before the child's own code, in an order that is not defined, and must
+    neither wait for a lock nor raise.
+    """
+    number = id(owner)
+    _owners[number] = (weakref.ref(owner, lambda _: _owners.pop(number, None)), method)
+
+
+def keep_forever(inherited: object) -> None:
+    """Never collect or finalise `inherited`, at the exit of the interpreter neither."""
+    _inherited.append(inherited)
+
+
+def _in_child() -> None:
+    for reference, method in list(_owners.values()):
+        owner = reference()
+        if owner is not None:
+            getattr(owner, method)()
+
+
+def _outlive_the_interpreter() -> None:
+    # At exit modules are cleared and finalizers run. One reference more than anybody will drop
+    # keeps what is inherited out of that.
+    if _inherited:
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(_inherited))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+    atexit.register(_outlive_the_interpreter)

@@ -1,0 +1,107 @@
+"""A lease: the right to use an instance. One borrow; lives until it is returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+
+from .errors import LeaseMisuse
+
+if TYPE_CHECKING:
+    from .cache import ClientCache
+    from .instance import Instance
+    from .sites import Site
+    from .specs import Spec
+
+T = TypeVar("T")
+
+
+@final
+class Lease(Generic[T]):
+    """Use it once, in a `with` or `async with` statement: `with cache.lease(spec) as client`.
+
+    Nothing happens before it is entered. It may be left on another thread or event loop than it
+    was entered on. Leaving never waits and cannot be cancelled. A lease that is dropped without
+    being left is returned by its finalizer, with a ResourceWarning that names the line.
+
+    Entering raises what the build raises, or `LeaseTimeout`, `BuildTimeout`, `CacheClosed`,
+    `WouldDeadlock`, and `LeaseMisuse` the second time.
+    """
+
+    __slots__ = ("_cache", "_used", "build", "instance", "site", "spec", "timeout")
+
+    def __init__(
+        self,
+        cache: ClientCache[Any, T],
+        spec: Spec,
+        timeout: float | None,
+        build: Callable[[Any], Any] | None,
+        site: Site,
+    ) -> None:
+        self.instance: Instance | None = None
+        self._used = False
+        self._cache = cache
+        self.spec = spec
+        self.timeout = timeout
+        self.build = build
+        self.site = site
+
+    def __enter__(self) -> T:
+        if self._used:
+            raise _used_twice()
+        self._used = True
+        cache = self._cache
+        ledger = cache._ledger
+        if not ledger.take(ledger.home, self):
+            cache._wait(self)
+        return self.instance.client  # type: ignore[union-attr, no-any-return]
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        instance = self.instance
+        if instance is None:
+            raise _not_out(self._used)
+        self.instance = None
+        instance.ledger.give_back(instance, id(self))
+
+    async def __aenter__(self) -> T:
+        if self._used:
+            raise _used_twice()
+        self._used = True
+        cache = self._cache
+        if not cache._ledger.take(cache._home_here(), self):
+            await cache._await(self)
+        return self.instance.client  # type: ignore[union-attr, no-any-return]
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def __del__(self) -> None:
+        instance = self.instance
+        if instance is not None:
+            self.instance = None
+            instance.ledger.give_back(instance, id(self), self.site)
+
+    def __repr__(self) -> str:
+        state = "out" if self.instance else ("used" if self._used else "not entered")
+        return f"<Lease of {self.spec.key[:8]}, {state}>"
+
+
+def _used_twice() -> LeaseMisuse:
+    return LeaseMisuse("a lease is used once: call cache.lease(...) again for another")
+
+
+def _not_out(used: bool) -> LeaseMisuse:
+    if used:
+        return LeaseMisuse("this lease has been returned already")
+    return LeaseMisuse("this lease was never entered: use it in a with statement")

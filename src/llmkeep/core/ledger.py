@@ -1,0 +1,645 @@
+"""All bookkeeping of one cache: who may have what, what is being built, what is to be closed.
+
+The ledger decides and does nothing else: every method expects the guard to be held, runs no
+foreign code, waits for nothing, and leaves what is to be done in the guard's outbox.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, final
+
+from .deadlocks import holder
+from .errors import BuildTimeout, CacheClosed
+from .guard import Guard, reentered
+from .instance import READY, Instance, State
+from .sites import describe
+from .slots import Flight, Home, Known, Request, Slot
+from .sweep import LOOP_CHECK, sweep
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .lease import Lease
+    from .policy import Policy
+    from .sites import Site
+    from .specs import Key, Spec
+    from .waiters import Waiter
+
+#: Closes that run at the same time; one that hangs past its limit is no longer counted.
+MAX_CLOSERS: Final = 4
+
+
+Counts = Callable[[Instance], bool]
+
+
+@final
+class Closing:
+    """One close under way; lives until it is reported, by itself or as overdue."""
+
+    __slots__ = ("deadline", "holds_closer", "started")
+
+    def __init__(self, limit: float | None) -> None:
+        self.started: Final = monotonic()
+        self.deadline: Final = None if limit is None else self.started + limit
+        #: Whether one of the closer threads is busy with it.
+        self.holds_closer = True
+
+
+class Ledger(Guard):
+    """The books of one cache; lives as long as the cache, or until a fork."""
+
+    __slots__ = (
+        "__weakref__",
+        "_announce",
+        "_capacity",
+        "_is_exclusive",
+        "_launch",
+        "_max_idle",
+        "_poke",
+        "_start_closer",
+        "_watches",
+        "_weighs",
+        "awaiting_quiet",
+        "backoffs",
+        "build_failures",
+        "builds",
+        "builds_abandoned",
+        "builds_ok",
+        "built",
+        "close_failures",
+        "closed",
+        "closers",
+        "closing",
+        "flights",
+        "hits",
+        "home",
+        "idle",
+        "joined",
+        "loop_homes",
+        "open",
+        "policy",
+        "shut",
+        "to_close",
+    )
+
+    def __init__(
+        self,
+        policy: Policy,
+        launch: Callable[[Flight], None],
+        start_closer: Callable[[Ledger], None],
+        announce: Callable[..., None],
+        poke: Callable[[float], None],
+    ) -> None:
+        super().__init__()
+        self.policy: Final = policy
+        self.home: Final = Home()
+        self.loop_homes: Final[dict[int, Home]] = {}
+        self.flights: Final[dict[Flight, None]] = {}
+        #: Every instance that became ready and is not closed yet, oldest first, and late results
+        #: of abandoned builds until they are closed.
+        self.open: Final[dict[Instance, None]] = {}
+        #: Ready and not leased, in the order in which they became so.
+        self.idle: Final[dict[Instance, None]] = {}
+        self.to_close: Final[deque[Instance]] = deque()
+        self.closing: Final[dict[Instance, Closing]] = {}
+        self.closers = 0
+        self.backoffs: Final[dict[Slot, None]] = {}
+        #: Who waits until none of the instances that it counts is open any more.
+        self.awaiting_quiet: Final[list[tuple[Counts, Waiter]]] = []
+        self.shut = False
+
+        self.hits = self.built = self.joined = 0
+        self.builds = self.builds_ok = self.build_failures = self.builds_abandoned = 0
+        self.closed = self.close_failures = 0
+
+        self._is_exclusive: Final = policy.scope.is_exclusive
+        self._capacity: Final = policy.scope.capacity
+        self._max_idle: Final = float("inf") if policy.max_idle is None else policy.max_idle
+        self._weighs: Final = policy.max_weight is not None
+        self._watches: Final = policy.leak_after is not None
+        self._launch: Final = launch
+        self._start_closer: Final = start_closer
+        self._announce: Final = announce
+        self._poke: Final = poke
+
+    # -- the hot path: these two take the lock themselves ------------------------------------------
+
+    def take(self, home: Home, lease: Lease[Any]) -> bool:
+        """Give `lease` the instance of its key if that is ready and free; say whether it was."""
+        spec = lease.spec
+        key = spec.key if spec.foreign is None else spec.key_in(home)[0]
+        if self._is_exclusive:
+            lease.site = (*lease.site[:3], holder())
+        granted = entered = False
+        lock = self.lock
+        try:
+            lock.acquire()
+            if self.inside:
+                lock.release()
+                raise reentered()
+            self.inside = entered = True
+            slot = home.slots.get(key)
+            if slot is not None:
+                instance = slot.instance
+                if instance is not None:
+                    leases = instance.leases
+                    if not slot.requests and len(leases) < self._capacity:
+                        token = id(lease)
+                        # A signal handler that raises does so at a call, and there is none from
+                        # here on: the lease is granted whole or not at all.
+                        lease.instance = instance
+                        if not leases:
+                            del self.idle[instance]
+                        leases[token] = lease.site
+                        self.hits += 1
+                        granted = True
+        finally:
+            if entered:
+                self.inside = False
+                lock.release()
+            else:
+                self.undo_entry()
+        if self.returned or self.outbox:
+            self.settle()
+        return granted
+
+    def give_back(self, instance: Instance, token: int, dropped: Site | None = None) -> None:
+        """Return a lease. Never waits; see the discipline in `guard`."""
+        entered = False
+        lock = self.lock
+        try:
+            if lock.acquire(False):
+                if self.inside:
+                    lock.release()
+                else:
+                    self.inside = entered = True
+                    self.handle_return(instance, token, dropped)
+            if not entered:
+                self.returned.append((instance, token, dropped))
+        finally:
+            if entered:
+                self.inside = False
+                lock.release()
+            else:
+                self.undo_entry()
+        if self.returned or self.outbox:
+            self.settle()
+
+    def handle_return(self, instance: Instance, token: int, dropped: Site | None) -> None:
+        """One return, under the lock."""
+        leases = instance.leases
+        site = leases.pop(token, None)
+        if site is None:
+            return  # it was broken by a shutdown
+        if dropped is not None or self._watches:
+            self._note_return(instance, site, dropped)
+        if instance.slot.requests:
+            self.advance(instance.slot)
+        if not leases:
+            if instance.state is READY:
+                instance.idle_since = monotonic()
+                idle = self.idle
+                idle[instance] = None
+                if len(idle) > self._max_idle or self._weighs:
+                    self._trim()
+            else:
+                self._close(instance)
+
+    # -- asking ------------------------------------------------------------------------------------
+
+    def place(self, home: Home, spec: Spec, key: Key, known: Known) -> Slot | None:
+        """The slot of `key`, made if there is none.
+
+        None: while the caller was looking for specs that equal its own among the `known` ones,
+        others came or went, and it has to look again.
+        """
+        if self.shut:
+            raise self._closed_error()
+        slot = home.slots.get(key)
+        if slot is None:
+            foreign = spec.foreign
+            if foreign is not None:
+                if home.foreign.get(foreign.hash, ()) is not known:
+                    return None
+                home.foreign[foreign.hash] = (*known, (foreign, key))
+            slot = home.slots[key] = Slot(key, home, foreign)
+        return slot
+
+    def join(self, request: Request) -> None:
+        """Take up a caller that could not be served at once."""
+        slot = request.slot
+        if slot.failure is not None and monotonic() < slot.failure[1]:
+            raise slot.failure[0]
+        request.waited = slot.instance is None
+        if request.lease is None and slot.instance is not None:
+            request.done = True
+            return
+        slot.requests.append(request)
+        self.advance(slot)
+
+    def next_own_build(self, request: Request) -> Flight | None:
+        """The build that the caller has to run on its own thread; None: it may go to sleep."""
+        flight = request.flight
+        if flight is not None and flight.inline and not flight.over:
+            return flight
+        request.asleep = True
+        return None
+
+    def leave(self, request: Request) -> None:
+        """A caller stops waiting; what it had been given meanwhile goes to the next."""
+        if request.done:
+            lease = request.lease
+            if lease is not None and lease.instance is not None:
+                instance, lease.instance = lease.instance, None
+                self.handle_return(instance, id(lease), None)
+            return
+        request.done = True
+        request.slot.requests.remove(request)
+        self.advance(request.slot)
+
+    def advance(self, slot: Slot) -> None:
+        """The one decision: serve who can be served, start the build that is wanted, or tidy up."""
+        instance = slot.instance
+        if instance is not None:
+            while slot.requests and len(instance.leases) < self._capacity:
+                self._grant(slot.requests.popleft(), instance)
+        elif slot.flight is None and slot.requests:
+            self._start(slot)
+        if slot.is_empty:
+            self._forget(slot)
+
+    def _grant(self, request: Request, instance: Instance) -> None:
+        lease = request.lease
+        if lease is not None:
+            lease.instance = instance
+            self.idle.pop(instance, None)
+            instance.leases[id(lease)] = lease.site
+            if not request.waited:
+                self.hits += 1
+            elif request.flight is not None and request.flight.instance is instance:
+                self.built += 1
+            else:
+                self.joined += 1
+        self._tell(request, None)
+
+    def _tell(self, request: Request, error: BaseException | None) -> None:
+        request.done = True
+        request.error = error
+        self.outbox.append(partial(self._wake, request))
+
+    def _wake(self, request: Request) -> None:
+        if not request.waiter.wake():
+            with self:
+                self.leave(request)
+
+    def _tell_all(self, slot: Slot, error: BaseException) -> None:
+        while slot.requests:
+            self._tell(slot.requests.popleft(), error)
+
+    def _forget(self, slot: Slot) -> None:
+        home = slot.home
+        if home.slots.get(slot.key) is not slot:
+            return
+        del home.slots[slot.key]
+        if slot.foreign is not None:
+            known = home.foreign.get(slot.foreign.hash, ())
+            left = tuple(pair for pair in known if pair[1] is not slot.key)
+            if left:
+                home.foreign[slot.foreign.hash] = left
+            else:
+                home.foreign.pop(slot.foreign.hash, None)
+
+    # -- building ----------------------------------------------------------------------------------
+
+    def _start(self, slot: Slot) -> None:
+        if len(slot.abandoned) > 1:
+            # One abandoned call may run beside the current one, not two: wait for one to end,
+            # unless one is beyond its time already.
+            if any(flight.timed_out for flight in slot.abandoned):
+                self._tell_all(slot, self._build_timeout())
+            return
+        starter = next((request for request in slot.requests if request.may_start), None)
+        if starter is None:
+            if not any(request.is_building for request in slot.requests):
+                self._tell_all(slot, _cannot_build())
+            return
+        instance = Instance(self, slot)
+        flight = Flight(self, starter, instance, self.policy.build_timeout)
+        starter.flight = slot.flight = flight
+        self.flights[flight] = None
+        self.builds += 1
+        self.outbox.append(partial(self._launch, flight))
+        if flight.deadline is not None:
+            self._due_at(flight.deadline)
+        if flight.loop is not None:
+            self._due_at(flight.started + LOOP_CHECK)
+
+    def published(self, flight: Flight, client: Any, label: str, weight: float) -> None:
+        """A build succeeded."""
+        instance, slot = flight.instance, flight.slot
+        instance.client, instance.label, instance.weight = client, label, weight
+        loop = flight.loop
+        instance.loop = slot.home.loop if loop is None else weakref.ref(loop)
+        wanted = self._land(flight)
+        if not wanted:
+            self._close(instance)
+            self.advance(slot)
+            return
+        self.builds_ok += 1
+        instance.built_at = instance.idle_since = monotonic()
+        instance.move(State.READY)
+        slot.instance = instance
+        self.open[instance] = None
+        lifetimes = (self.policy.idle_ttl, self.policy.max_age, self.policy.leak_after)
+        shortest = min((each for each in lifetimes if each is not None), default=None)
+        if shortest is not None:
+            self._due_at(instance.built_at + shortest)
+        unclaimed = not slot.requests
+        self._tell_warmers(slot)
+        self.advance(slot)
+        self._emit("Built", instance, instance.built_at - flight.started)
+        if slot.home.ending or (unclaimed and not self.policy.keep_unclaimed):
+            self.retire(instance, "loop closed" if slot.home.ending else "unclaimed")
+        elif not instance.leases:
+            self.idle[instance] = None
+            self._trim()
+
+    def failed(self, flight: Flight, error: BaseException, made: Any = None) -> None:
+        """A build raised. Only an `Exception` is told to others than the caller who ran it.
+
+        `made` is what it had made before that, to be closed.
+        """
+        if flight.over:
+            return  # its loop had died, and its coroutine was collected later
+        slot = flight.slot
+        wanted = self._land(flight)
+        if made is None:
+            flight.instance.move(State.CLOSED)
+        else:
+            flight.instance.client = made
+            self._close(flight.instance)
+        if wanted:
+            self._emit("BuildFailed", flight.instance, type(error).__name__)
+            self.build_failures += 1
+            starter = flight.starter
+            if isinstance(error, Exception):
+                if self.policy.failure_backoff:
+                    slot.failure = (error, monotonic() + self.policy.failure_backoff)
+                    self.backoffs[slot] = None
+                    self._due_at(slot.failure[1])
+                self._tell_all(slot, error)
+            elif not starter.done:
+                slot.requests.remove(starter)
+                self._tell(starter, error)
+        self.advance(slot)
+
+    def abandon(self, flight: Flight, reason: str) -> None:
+        """Give a current build up: its result, if it comes, is closed."""
+        slot = flight.slot
+        slot.flight = None
+        slot.abandoned.append(flight)
+        flight.abandoned = reason
+        self.builds_abandoned += 1
+        self._emit("BuildAbandoned", flight.instance, reason)
+
+    def expire(self, flight: Flight) -> None:
+        """A build has run out of its time."""
+        flight.timed_out = True
+        slot = flight.slot
+        if flight.task is not None:
+            self.outbox.append(partial(_cancel, flight))
+        if flight.abandoned is None:
+            self.abandon(flight, "timed out")
+            self._tell_all(slot, self._build_timeout())
+        self.advance(slot)
+
+    def _land(self, flight: Flight) -> bool:
+        """A factory's call has ended: whether it was the current one."""
+        flight.over = True
+        flight.task = None
+        self.flights.pop(flight, None)
+        if flight.abandoned is None:
+            flight.slot.flight = None
+            return True
+        flight.slot.abandoned.remove(flight)
+        return False
+
+    def _tell_warmers(self, slot: Slot) -> None:
+        for request in [each for each in slot.requests if each.lease is None]:
+            slot.requests.remove(request)
+            self._tell(request, None)
+
+    def _closed_error(self) -> CacheClosed:
+        return CacheClosed(f"the cache {self.policy.name!r} was closed")
+
+    def _build_timeout(self) -> BuildTimeout:
+        return BuildTimeout(
+            f"a build in cache {self.policy.name!r} took longer than "
+            f"build_timeout={self.policy.build_timeout} s"
+        )
+
+    # -- retiring and closing ----------------------------------------------------------------------
+
+    def retire(self, instance: Instance, reason: str) -> None:
+        """No new lease gets `instance`; it is closed when the last one returns."""
+        slot = instance.slot
+        instance.move(State.RETIRED)
+        slot.instance = None
+        self.idle.pop(instance, None)
+        for request in slot.requests:
+            request.waited = True
+        self._emit("Retired", instance, reason)
+        if not instance.leases:
+            self._close(instance)
+        self.advance(slot)
+
+    def retire_slot(self, slot: Slot, reason: str) -> bool:
+        """Retire what is ready and overtake what is being built; False if there was neither."""
+        instance, flight = slot.instance, slot.flight
+        if flight is not None:
+            self.abandon(flight, reason)
+        if instance is not None:
+            self.retire(instance, reason)
+        self.advance(slot)
+        return instance is not None or flight is not None
+
+    def retire_home(self, home: Home, reason: str) -> None:
+        """Retire everything in `home`."""
+        for slot in list(home.slots.values()):
+            self.retire_slot(slot, reason)
+
+    def shut_down(self) -> None:
+        """No more leases: waiters are told, everything is retired."""
+        self.shut = True
+        for home in self.homes():
+            for slot in list(home.slots.values()):
+                self._tell_all(slot, self._closed_error())
+            self.retire_home(home, "shutdown")
+
+    def break_leases(self) -> list[str]:
+        """Close what is still leased; tells where those leases had been taken."""
+        broken = []
+        for instance in [each for each in self.open if each.leases]:
+            for place in map(describe, instance.leases.values()):
+                self._emit("LeaseBroken", instance, place)
+                broken.append(place)
+            instance.leases.clear()
+            self._close(instance)
+        return broken
+
+    def _trim(self) -> None:
+        idle = self.idle
+        while len(idle) > self._max_idle or self._too_heavy():
+            self.retire(next(iter(idle)), "evicted")
+
+    def _too_heavy(self) -> bool:
+        bound = self.policy.max_weight
+        return bound is not None and sum(each.weight for each in self.idle) > bound
+
+    def _close(self, instance: Instance) -> None:
+        instance.move(State.CLOSED)
+        self.open[instance] = None
+        if self.policy.closes:
+            self.to_close.append(instance)
+            self._want_closer()
+        else:
+            self.closing[instance] = Closing(None)
+            self.close_ended(instance, None)
+
+    def _want_closer(self) -> None:
+        if self.to_close and self.closers < MAX_CLOSERS:
+            self.closers += 1
+            self.outbox.append(partial(self._start_closer, self))
+
+    def next_to_close(self) -> Instance | None:
+        """For a closer thread: what to close next, or None to end."""
+        if not self.to_close:
+            self.closers -= 1
+            return None
+        instance = self.to_close.popleft()
+        closing = self.closing[instance] = Closing(self.policy.close_timeout)
+        if closing.deadline is not None:
+            self._due_at(closing.deadline)
+        return instance
+
+    def close_ended(self, instance: Instance, error: str | None, *, dropped: bool = False) -> bool:
+        """A close has ended, or is overdue. False if it had been reported before."""
+        if self.closing.pop(instance, None) is None:
+            return False
+        self.open.pop(instance, None)
+        # Its finalizer is foreign code: the last reference goes outside the lock.
+        self.outbox.append(partial(_let_go, instance.client))
+        instance.client = None
+        self.closed += 1
+        if error is not None:
+            self.close_failures += 1
+            self._emit("CloseFailed", instance, error)
+        else:
+            self._emit("Dropped" if dropped else "Closed", instance)
+        self._tell_quiet()
+        return True
+
+    def release_closer(self, instance: Instance) -> None:
+        """The close goes on by itself, on a loop: its thread is free for the next one."""
+        closing = self.closing.get(instance)
+        if closing is not None:
+            closing.holds_closer = False
+
+    def close_overdue(self, instance: Instance) -> None:
+        """A close has run out of its time: report it, and replace the thread that hangs in it."""
+        held = self.closing[instance].holds_closer
+        self.close_ended(instance, "TimeoutError")
+        if held:
+            self.closers -= 1
+            self._want_closer()
+
+    def await_quiet(self, waiter: Waiter, counts: Counts) -> None:
+        """Wake `waiter` once none of the instances that `counts` says yes to is open."""
+        self.awaiting_quiet.append((counts, waiter))
+        self._tell_quiet()
+
+    def stop_awaiting(self, waiter: Waiter) -> None:
+        """`waiter` has given up."""
+        self.awaiting_quiet[:] = [pair for pair in self.awaiting_quiet if pair[1] is not waiter]
+
+    def _tell_quiet(self) -> None:
+        for pair in list(self.awaiting_quiet):
+            counts, waiter = pair
+            if not any(map(counts, self.open)):
+                self.awaiting_quiet.remove(pair)
+                self.outbox.append(waiter.wake)
+
+    # -- telling -----------------------------------------------------------------------------------
+
+    def sweep(self, now: float) -> float | None:
+        """Do what is due at `now`; when to come again."""
+        with self:
+            return sweep(self, now)
+
+    def adopt(self, loop: asyncio.AbstractEventLoop) -> Home:
+        """A home for what belongs to `loop`."""
+        former = self.loop_homes.get(id(loop))
+        if former is not None:
+            former.ending = True
+            self.retire_home(former, "loop closed")  # that loop is gone, and its id used again
+        home = self.loop_homes[id(loop)] = Home(loop)
+        self._due_at(monotonic() + LOOP_CHECK)
+        return home
+
+    def homes(self) -> Iterator[Home]:
+        """Every home there is."""
+        yield self.home
+        yield from list(self.loop_homes.values())
+
+    def report_leak(self, instance: Instance, site: Site, seconds: float) -> None:
+        """A lease has been out for too long."""
+        self._emit("LeasedTooLong", instance, describe(site), seconds)
+
+    def _note_return(self, instance: Instance, site: Site, dropped: Site | None) -> None:
+        if dropped is not None:
+            self.outbox.append(partial(_warn_of_dropped, dropped, self.policy.name))
+        watch = site[2]
+        if watch is not None and watch.reported:
+            late = monotonic() - watch.since
+            self._emit("LeaseReturnedLate", instance, describe(site), late)
+
+    def _due_at(self, when: float) -> None:
+        self.outbox.append(partial(self._poke, when))
+
+    def _emit(self, kind: str, instance: Instance, *details: object) -> None:
+        self.outbox.append(partial(self._announce, kind, instance.id, instance.label, *details))
+
+
+def _let_go(client: object) -> None:
+    """Nothing: dropping the argument is the point."""
+
+
+def _cannot_build() -> TypeError:
+    return TypeError(
+        "this cache builds asynchronously only: lease with `async with`, "
+        "or make it ready with `await cache.awarm(spec)` first"
+    )
+
+
+def _cancel(flight: Flight) -> None:
+    task, loop = flight.task, flight.loop
+    if task is not None and loop is not None:
+        try:
+            loop.call_soon_threadsafe(task.cancel)
+        except RuntimeError:
+            pass  # the loop is closed: nothing runs on it any more
+
+
+def _warn_of_dropped(site: Site, name: str) -> None:
+    import warnings
+
+    warnings.warn(
+        f"a lease of cache {name!r} was dropped without being returned; taken at {describe(site)}",
+        ResourceWarning,
+        stacklevel=2,
+    )
