@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeAlias, final
 
 from . import events
+from .background import housekeeper, run_on_thread
 
 Callback: TypeAlias = "Callable[[events.Event], object]"
 
@@ -22,17 +24,18 @@ class Announcer:
 
     def __init__(self, cache_name: str) -> None:
         self._cache_name: Final = cache_name
-        self._callbacks: tuple[Callback, ...] = ()
-        self._changing: Final = threading.Lock()
+        self._callbacks: Final[list[Callback]] = []
+        #: What the housekeeper has to tell: it must not wait for a slow subscriber.
+        self._pending: Final[deque[events.Event]] = deque()
+        self._delivering = threading.Lock()
 
     def subscribe(self, callback: Callback) -> Callable[[], None]:
         """Call `callback` with every event; returns what ends that."""
-        with self._changing:
-            self._callbacks = (*self._callbacks, callback)
+        self._callbacks.append(callback)
 
         def unsubscribe() -> None:
-            with self._changing:
-                self._callbacks = tuple(each for each in self._callbacks if each is not callback)
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
 
         return unsubscribe
 
@@ -40,14 +43,29 @@ class Announcer:
         """Tell everybody; a subscriber that raises is logged and harms nobody."""
         if not self._callbacks and kind not in _TROUBLE:
             return
-        shown = [detail if isinstance(detail, float) else str(detail) for detail in details]
-        event: events.Event = getattr(events, kind)(self._cache_name, instance, label, *shown)
-        if kind in _TROUBLE:
+        event: events.Event = getattr(events, kind)(self._cache_name, instance, label, *details)
+        if housekeeper.is_this_thread():
+            self._pending.append(event)
+            if not self._delivering.locked():
+                run_on_thread("events", self._deliver_pending)
+        else:
+            self._deliver(event)
+
+    def _deliver_pending(self) -> None:
+        while self._pending and self._delivering.acquire(blocking=False):
+            try:
+                while self._pending:
+                    self._deliver(self._pending.popleft())
+            finally:
+                self._delivering.release()
+
+    def _deliver(self, event: events.Event) -> None:
+        if type(event).__name__ in _TROUBLE:
             _log("%s", event)
-        for callback in self._callbacks:
+        for callback in list(self._callbacks):
             try:
                 callback(event)
-            except Exception as error:  # a subscriber's own fault
+            except Exception as error:
                 _log("a subscriber of cache %r raised %s", self._cache_name, type(error).__name__)
 
 

@@ -41,20 +41,24 @@ class Housekeeper:
     """
 
     def __init__(self) -> None:
-        self._watched: weakref.WeakSet[Swept] = weakref.WeakSet()
         self._start_over()
         on_fork_in_child(self, "_start_over")
 
     def _start_over(self) -> None:
+        self._watched: weakref.WeakSet[Swept] = weakref.WeakSet()
         # A SimpleQueue's put is reentrant: a signal handler may poke.
         self._queue: SimpleQueue[Callable[[], object] | float] = SimpleQueue()
         self._starting = threading.Lock()
         self._due: float | None = None
-        self._running = False
+        self._thread: threading.Thread | None = None
 
     def watch(self, swept: Swept) -> None:
         """Keep house for `swept` as long as it lives."""
         self._watched.add(swept)
+
+    def is_this_thread(self) -> bool:
+        """Whether the housekeeper's thread is the one that asks."""
+        return threading.current_thread() is self._thread
 
     def poke(self, due: float) -> None:
         """Something will be due at `due` (monotonic seconds)."""
@@ -67,12 +71,14 @@ class Housekeeper:
         self._ensure_running()
 
     def _ensure_running(self) -> None:
-        if self._running or not self._starting.acquire(blocking=False):
+        if self._thread is not None or not self._starting.acquire(blocking=False):
             return
         try:
-            if not self._running:
-                threading.Thread(target=self._loop, name="llmkeep-housekeeper", daemon=True).start()
-                self._running = True
+            if self._thread is None:
+                name = "llmkeep-housekeeper"
+                thread = threading.Thread(target=self._loop, name=name, daemon=True)
+                thread.start()
+                self._thread = thread
         except RuntimeError:
             pass  # the interpreter is shutting down: nothing will be due any more
         finally:

@@ -16,11 +16,11 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
-from . import deadlocks
 from .announcing import Announcer
 from .background import housekeeper
 from .building import Builder
 from .closing import Closer
+from .deadlocks import actor, waits
 from .errors import CacheClosed, LeaseTimeout
 from .fork import keep_forever, on_fork_in_child
 from .instance import Instance
@@ -180,7 +180,7 @@ class ClientCache(Generic[S, T]):
         factory = self._factory(build, inline)
         request = self._join(ledger, ledger.home, spec, factory, waiter, lease)
         try:
-            with deadlocks.waiting_for(request.slot, deadlocks.actor(asynchronous=False)):
+            with waits.waiting_for(request.slot, actor(asynchronous=False)):
                 while (flight := _own_build(ledger, request)) is not None:
                     self._builder.run(flight)
                 woken = request.done or waiter.wait(deadline)
@@ -203,7 +203,7 @@ class ClientCache(Generic[S, T]):
         factory = self._factory(build, inline=False)
         request = self._join(ledger, home, spec, factory, waiter, lease)
         try:
-            with deadlocks.waiting_for(request.slot, deadlocks.actor(asynchronous=True)):
+            with waits.waiting_for(request.slot, actor(asynchronous=True)):
                 woken = request.done or await waiter.wait(deadline)
             self._check_outcome(ledger, request, woken)
         except BaseException:

@@ -6,7 +6,7 @@ A close that raises or hangs is reported and keeps nothing else from being close
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, final
@@ -29,14 +29,12 @@ class Closer:
         self._limit: Final = limit
         #: A loop whose thread is waiting in `ClientCache.close`, so that nothing can run on it.
         self.blocked_loop: object = None
+        # A loop refers to its tasks weakly only.
+        self._tasks: Final[set[asyncio.Task[bool]]] = set()
 
     def start(self, ledger: Ledger) -> None:
         """Start one more closer thread."""
-        work = partial(self._work, ledger)
-        try:
-            run_on_thread("close", work)
-        except RuntimeError:
-            housekeeper.run(work)  # at exit no thread can be started; that one is there
+        _in_background(partial(self._work, ledger))
 
     def _work(self, ledger: Ledger) -> None:
         while True:
@@ -52,42 +50,75 @@ class Closer:
         try:
             result = self._close(instance.client)
             if inspect.isawaitable(result):
-                return self._await(ledger, instance, result)
+                closing = result if inspect.iscoroutine(result) else _as_coroutine(result)
+                return self._await(ledger, instance, closing)
         except BaseException as caught:  # whatever a close raises, the next one is due
             error = type(caught).__name__
         return _report(ledger, instance, error)
 
-    def _await(self, ledger: Ledger, instance: Instance, result: Awaitable[object]) -> bool:
+    def _await(
+        self, ledger: Ledger, instance: Instance, closing: Coroutine[Any, Any, object]
+    ) -> bool:
+        """Run a coroutine close on its own loop if that runs, else on a short one here."""
         loop = None if instance.loop is None else instance.loop()
-        work = self._finish(ledger, instance, result)
         if loop is not None and loop.is_running() and loop is not self.blocked_loop:
             with ledger:
-                ledger.release_closer(instance)
+                ledger.hand_over(instance, closing)
             try:
-                loop.call_soon_threadsafe(partial(_start_task, loop, work))
+                loop.call_soon_threadsafe(self._start_task, ledger, instance, closing, loop)
             except RuntimeError:
                 pass  # closed this very moment
             else:
                 return True
-        elif instance.home.loop is None or loop is self.blocked_loop:
-            import asyncio
+        if instance.home.loop is not None and loop is not self.blocked_loop:
+            # It belongs to a loop that is gone, and on another one it would only do harm.
+            closing.close()
+            return _report(ledger, instance, None, dropped=True)
+        return self._run(ledger, instance, closing)
 
-            return asyncio.run(work)
-        _discard(work, result)
-        return _report(ledger, instance, None, dropped=True)
+    def _run(
+        self, ledger: Ledger, instance: Instance, closing: Coroutine[Any, Any, object]
+    ) -> bool:
+        import asyncio
 
-    async def _finish(self, ledger: Ledger, instance: Instance, result: Awaitable[object]) -> bool:
+        return asyncio.run(self._finish(ledger, instance, closing))
+
+    async def _finish(
+        self, ledger: Ledger, instance: Instance, closing: Coroutine[Any, Any, object]
+    ) -> bool:
         import asyncio
 
         error = None
         try:
-            await asyncio.wait_for(result, self._limit)
+            await asyncio.wait_for(closing, self._limit)
         except BaseException as caught:
             error = type(caught).__name__
             if isinstance(caught, asyncio.CancelledError):
                 _report(ledger, instance, error)
                 raise
         return _report(ledger, instance, error)
+
+    def _start_task(
+        self,
+        ledger: Ledger,
+        instance: Instance,
+        closing: Coroutine[Any, Any, object],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        task = loop.create_task(self._finish(ledger, instance, closing), context=Context())
+        self._tasks.add(task)
+
+        def ended(task: asyncio.Task[bool]) -> None:
+            self._tasks.discard(task)
+            if inspect.getcoroutinestate(closing) == inspect.CORO_CREATED:
+                # The loop is ending, and cancelled the task before it ran.
+                _in_background(partial(self._run, ledger, instance, closing))
+
+        task.add_done_callback(ended)
+
+
+async def _as_coroutine(awaitable: Any) -> object:
+    return await awaitable
 
 
 def _report(
@@ -97,16 +128,8 @@ def _report(
         return ledger.close_ended(instance, error, dropped=dropped)
 
 
-def _start_task(loop: asyncio.AbstractEventLoop, work: Any) -> None:
-    _running.add(task := loop.create_task(work, context=Context()))
-    task.add_done_callback(_running.discard)
-
-
-#: A loop refers to its tasks weakly only.
-_running: Final[set[asyncio.Task[Any]]] = set()
-
-
-def _discard(*unstarted: Any) -> None:
-    for each in unstarted:
-        if inspect.iscoroutine(each):
-            each.close()
+def _in_background(work: Callable[[], object]) -> None:
+    try:
+        run_on_thread("close", work)
+    except RuntimeError:
+        housekeeper.run(work)  # at exit no thread can be started; that one is there

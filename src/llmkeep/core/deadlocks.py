@@ -17,9 +17,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from .errors import WouldDeadlock
+from .fork import on_fork_in_child
 from .sites import describe
 from .waiters import running_loop
 
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 
 #: The build that this code is a part of.
 building: Final[ContextVar[Flight | None]] = ContextVar("llmkeep_building", default=None)
-
-# Reentrant: a signal handler may lease while its thread is in here.
-_graph: Final = threading.RLock()
-_blocked: Final[dict[object, list[Slot]]] = {}
 
 
 class Actor(NamedTuple):
@@ -57,31 +54,61 @@ def actor(*, asynchronous: bool) -> Actor:
     return Actor(waits, (*waits, threading.current_thread()), _name(me))
 
 
-@contextmanager
-def waiting_for(slot: Slot, who: Actor) -> Iterator[None]:
-    """While `who` waits for `slot`. Raises WouldDeadlock, with the cycle, if it never ended."""
-    with _graph:
-        cycle = _cycle(slot, who.same, set())
-        if cycle is not None:
-            raise WouldDeadlock("waiting here would never end:", (f"{who.name} waits", *cycle))
-        for token in who.waits:
-            _blocked.setdefault(token, []).append(slot)
-    try:
-        yield
-    finally:
-        with _graph:
+@final
+class WaitGraph:
+    """Who waits for what, in the whole process."""
+
+    def __init__(self) -> None:
+        self._forget()
+        on_fork_in_child(self, "_forget")
+
+    def _forget(self) -> None:
+        # Reentrant: a signal handler may lease while its thread is in here.
+        self._lock = threading.RLock()
+        self._blocked: dict[object, list[Slot]] = {}
+
+    @contextmanager
+    def waiting_for(self, slot: Slot, who: Actor) -> Iterator[None]:
+        """While `who` waits for `slot`. Raises WouldDeadlock, with the cycle, if it never ended."""
+        with self._lock:
+            cycle = self._cycle(slot, who.same, set())
+            if cycle is not None:
+                raise WouldDeadlock("waiting here would never end:", (f"{who.name} waits", *cycle))
             for token in who.waits:
-                slots = _blocked[token]
-                slots.remove(slot)
-                if not slots:
-                    del _blocked[token]
+                self._blocked.setdefault(token, []).append(slot)
+        try:
+            yield
+        finally:
+            with self._lock:
+                for token in who.waits:
+                    slots = self._blocked.get(token, [])
+                    if slot in slots:  # it is not in a forked child
+                        slots.remove(slot)
+                    if not slots:
+                        self._blocked.pop(token, None)
+
+    def _cycle(self, slot: Slot, me: tuple[object, ...], seen: set[Slot]) -> tuple[str, ...] | None:
+        """The steps from `slot` back to `me`, if every way leads there."""
+        seen.add(slot)
+        steps: tuple[str, ...] = ()
+        for name, tokens in _holders(slot):
+            if any(token in me for token in tokens):
+                steps = (f"for {name}, which waits for the caller",)
+                continue
+            onward = (
+                self._cycle(other, me, seen)
+                for token in tokens
+                for other in self._blocked.get(token, ())
+                if other not in seen
+            )
+            way = next((found for found in onward if found is not None), None)
+            if way is None:
+                return None
+            steps = (f"for {name}, which waits", *way)
+        return steps or None
 
 
-def forget_all() -> None:
-    """In a forked child: its parent's waits are none of its own."""
-    global _graph  # noqa: PLW0603 - the parent's may be held by a thread that is not here
-    _graph = threading.RLock()  # type: ignore[misc]
-    _blocked.clear()
+waits: Final = WaitGraph()
 
 
 def _me() -> tuple[object, object | None]:
@@ -93,33 +120,13 @@ def _me() -> tuple[object, object | None]:
     return task or threading.current_thread(), loop
 
 
-def _cycle(slot: Slot, me: tuple[object, ...], seen: set[Slot]) -> tuple[str, ...] | None:
-    """The steps from `slot` back to `me`, if every way leads there."""
-    seen.add(slot)
-    steps: tuple[str, ...] = ()
-    holders = _holders(slot)
-    for name, tokens in holders:
-        if any(token in me for token in tokens if token is not None):
-            steps = (f"for {name}, which waits for the caller",)
-            continue
-        onward = (
-            _cycle(other, me, seen)
-            for token in tokens
-            for other in _blocked.get(token, ())
-            if other not in seen
-        )
-        way = next((found for found in onward if found is not None), None)
-        if way is None:
-            return None
-        steps = (f"for {name}, which waits", *way)
-    return steps or None
-
-
 def _holders(slot: Slot) -> list[tuple[str, tuple[object, ...]]]:
     flight, instance = slot.flight, slot.instance
     flights = [flight] if flight is not None else list(slot.abandoned)
     if flights and instance is None:
-        return [(str(each), (each, each.loop)) for each in flights]
+        return [
+            (str(each), (each,) if each.loop is None else (each, each.loop)) for each in flights
+        ]
     if instance is None:
         return []
     sites = list(instance.leases.values())

@@ -19,8 +19,8 @@ _inherited: Final[list[object]] = []
 def on_fork_in_child(owner: object, method: str) -> None:
     """In a forked child, call `owner.<method>()`; `owner` is not kept alive by this.
 
-    The method runs before the child's own code, in an order that is not defined, and must
-    neither wait for a lock nor raise.
+    The methods run before the child's own code, in the order in which they were registered, and
+    must neither wait for a lock nor raise.
     """
     number = id(owner)
     _owners[number] = (weakref.ref(owner, lambda _: _owners.pop(number, None)), method)

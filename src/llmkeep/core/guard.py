@@ -93,7 +93,11 @@ class Guard:
                     job = self.outbox.popleft()
                 except IndexError:
                     break  # another thread did it
-                job()
+                try:
+                    job()
+                except BaseException:
+                    self.settle()  # the rest must not wait for whoever comes next
+                    raise
 
     def freeze_forever(self) -> None:
         """In a forked child: nobody enters any more, and returns stay in the queue.

@@ -6,9 +6,10 @@ foreign code, waits for nothing, and leaves what is to be done in the guard's ou
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, final
@@ -41,13 +42,12 @@ Counts = Callable[[Instance], bool]
 class Closing:
     """One close under way; lives until it is reported, by itself or as overdue."""
 
-    __slots__ = ("deadline", "holds_closer", "started")
+    __slots__ = ("coroutine", "deadline")
 
     def __init__(self, limit: float | None) -> None:
-        self.started: Final = monotonic()
-        self.deadline: Final = None if limit is None else self.started + limit
-        #: Whether one of the closer threads is busy with it.
-        self.holds_closer = True
+        self.deadline: Final = None if limit is None else monotonic() + limit
+        #: Set while the close runs on a loop, and no closer thread is busy with it.
+        self.coroutine: Coroutine[Any, Any, object] | None = None
 
 
 class Ledger(Guard):
@@ -252,6 +252,10 @@ class Ledger(Guard):
 
     def leave(self, request: Request) -> None:
         """A caller stops waiting; what it had been given meanwhile goes to the next."""
+        flight = request.flight
+        if flight is not None and flight.inline and not flight.over:
+            # Its own build, which it was interrupted before starting.
+            self.failed(flight, GeneratorExit())
         if request.done:
             lease = request.lease
             if lease is not None and lease.instance is not None:
@@ -544,19 +548,21 @@ class Ledger(Guard):
         self._tell_quiet()
         return True
 
-    def release_closer(self, instance: Instance) -> None:
+    def hand_over(self, instance: Instance, coroutine: Coroutine[Any, Any, object]) -> None:
         """The close goes on by itself, on a loop: its thread is free for the next one."""
         closing = self.closing.get(instance)
         if closing is not None:
-            closing.holds_closer = False
+            closing.coroutine = coroutine
 
     def close_overdue(self, instance: Instance) -> None:
         """A close has run out of its time: report it, and replace the thread that hangs in it."""
-        held = self.closing[instance].holds_closer
+        coroutine = self.closing[instance].coroutine
         self.close_ended(instance, "TimeoutError")
-        if held:
+        if coroutine is None:
             self.closers -= 1
             self._want_closer()
+        else:
+            self.outbox.append(partial(_discard, coroutine))
 
     def await_quiet(self, waiter: Waiter, counts: Counts) -> None:
         """Wake `waiter` once none of the instances that `counts` says yes to is open."""
@@ -617,6 +623,11 @@ class Ledger(Guard):
 
 def _let_go(client: object) -> None:
     """Nothing: dropping the argument is the point."""
+
+
+def _discard(coroutine: Coroutine[Any, Any, object]) -> None:
+    if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+        coroutine.close()  # its loop was closed before it began
 
 
 def _cannot_build() -> TypeError:
