@@ -16,6 +16,10 @@ from typing import Final, Protocol
 from .fork import on_fork_in_child
 
 
+#: Seconds until housekeeping that failed is tried again.
+RETRY: Final = 1.0
+
+
 class Swept(Protocol):
     """Something to keep house for."""
 
@@ -96,14 +100,28 @@ class Housekeeper:
                 self._due = self._sweep_all()
                 continue
             if callable(item):
-                item()
+                try:
+                    item()
+                except Exception as error:  # the next work must not be lost with this one
+                    _log_failure(error)
             elif self._due is None or item < self._due:
                 self._due = item
 
     def _sweep_all(self) -> float | None:
-        now = time.monotonic()
-        due = [swept.sweep(now) for swept in list(self._watched)]
+        due: list[float | None] = []
+        for swept in list(self._watched):
+            try:
+                due.append(swept.sweep(time.monotonic()))
+            except Exception as error:  # the others must not be lost with this one
+                _log_failure(error)
+                due.append(time.monotonic() + RETRY)
         return min((when for when in due if when is not None), default=None)
+
+
+def _log_failure(error: Exception) -> None:
+    import logging
+
+    logging.getLogger("llmkeep").warning("housekeeping raised %s", type(error).__name__)
 
 
 housekeeper: Final = Housekeeper()

@@ -382,13 +382,13 @@ class ClientCache(Generic[S, T]):
     def _begin_close(self, waiter: Waiter) -> None:
         with self._ledger as ledger:
             ledger.shut_down()
-            ledger.await_quiet(waiter, _anything)
+            ledger.closings.await_quiet(waiter, _anything)
 
     def _break_leases(self, waited: Waiter, last: Waiter) -> None:
         with self._ledger as ledger:
-            ledger.stop_awaiting(waited)
+            ledger.closings.stop_awaiting(waited)
             broken = ledger.break_leases()
-            ledger.await_quiet(last, _anything)
+            ledger.closings.await_quiet(last, _anything)
         if broken:
             import warnings
 
@@ -449,7 +449,7 @@ class ClientCache(Generic[S, T]):
         with self._ledger as ledger:
             ledger.shut_down()
             leased = [describe(site) for each in ledger.open for site in each.leases.values()]
-            ledger.await_quiet(waiter, _not_leased)
+            ledger.closings.await_quiet(waiter, _not_leased)
         if leased:
             sys.stderr.write(
                 f"llmkeep: cache {self._policy.name!r}: {len(leased)} leases were still out at "
@@ -506,7 +506,7 @@ async def _end_home(ledger: Ledger, home: Home) -> None:
     with ledger:
         home.ending = True
         ledger.retire_home(home, "loop closed")
-        ledger.await_quiet(waiter, lambda each: each.home is home)
+        ledger.closings.await_quiet(waiter, lambda each: each.home is home)
     if not await waiter.wait(time.monotonic() + AT_LOOP_END):
         with ledger:
-            ledger.stop_awaiting(waiter)
+            ledger.closings.stop_awaiting(waiter)

@@ -39,7 +39,7 @@ class Closer:
     def _work(self, ledger: Ledger) -> None:
         while True:
             with ledger:
-                instance = ledger.next_to_close()
+                instance = ledger.closings.next()
             if instance is None or not self._close_one(ledger, instance):
                 return
 
@@ -63,7 +63,7 @@ class Closer:
         loop = None if instance.loop is None else instance.loop()
         if loop is not None and loop.is_running() and loop is not self.blocked_loop:
             with ledger:
-                ledger.hand_over(instance, closing)
+                ledger.closings.hand_over(instance, closing)
             try:
                 loop.call_soon_threadsafe(self._start_task, ledger, instance, closing, loop)
             except RuntimeError:
@@ -125,7 +125,7 @@ def _report(
     ledger: Ledger, instance: Instance, error: str | None, *, dropped: bool = False
 ) -> bool:
     with ledger:
-        return ledger.close_ended(instance, error, dropped=dropped)
+        return ledger.closings.ended(instance, error, dropped=dropped)
 
 
 def _in_background(work: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""All bookkeeping of one cache: who may have what, what is being built, what is to be closed.
+"""All bookkeeping of one cache: who may have what, what is being built, what is retired.
 
 The ledger decides and does nothing else: every method expects the guard to be held, runs no
 foreign code, waits for nothing, and leaves what is to be done in the guard's outbox.
@@ -6,14 +6,13 @@ foreign code, waits for nothing, and leaves what is to be done in the guard's ou
 
 from __future__ import annotations
 
-import inspect
 import weakref
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final
 
+from .closings import Closings
 from .deadlocks import holder
 from .errors import BuildTimeout, CacheClosed
 from .guard import Guard, reentered
@@ -29,25 +28,6 @@ if TYPE_CHECKING:
     from .policy import Policy
     from .sites import Site
     from .specs import Key, Spec
-    from .waiters import Waiter
-
-#: Closes that run at the same time; one that hangs past its limit is no longer counted.
-MAX_CLOSERS: Final = 4
-
-
-Counts = Callable[[Instance], bool]
-
-
-@final
-class Closing:
-    """One close under way; lives until it is reported, by itself or as overdue."""
-
-    __slots__ = ("coroutine", "deadline")
-
-    def __init__(self, limit: float | None) -> None:
-        self.deadline: Final = None if limit is None else monotonic() + limit
-        #: Set while the close runs on a loop, and no closer thread is busy with it.
-        self.coroutine: Coroutine[Any, Any, object] | None = None
 
 
 class Ledger(Guard):
@@ -61,20 +41,15 @@ class Ledger(Guard):
         "_launch",
         "_max_idle",
         "_poke",
-        "_start_closer",
         "_watches",
         "_weighs",
-        "awaiting_quiet",
         "backoffs",
         "build_failures",
         "builds",
         "builds_abandoned",
         "builds_ok",
         "built",
-        "close_failures",
-        "closed",
-        "closers",
-        "closing",
+        "closings",
         "flights",
         "hits",
         "home",
@@ -84,7 +59,6 @@ class Ledger(Guard):
         "open",
         "policy",
         "shut",
-        "to_close",
     )
 
     def __init__(
@@ -105,17 +79,12 @@ class Ledger(Guard):
         self.open: Final[dict[Instance, None]] = {}
         #: Ready and not leased, in the order in which they became so.
         self.idle: Final[dict[Instance, None]] = {}
-        self.to_close: Final[deque[Instance]] = deque()
-        self.closing: Final[dict[Instance, Closing]] = {}
-        self.closers = 0
+        self.closings: Final = Closings(self, start_closer)
         self.backoffs: Final[dict[Slot, None]] = {}
-        #: Who waits until none of the instances that it counts is open any more.
-        self.awaiting_quiet: Final[list[tuple[Counts, Waiter]]] = []
         self.shut = False
 
         self.hits = self.built = self.joined = 0
         self.builds = self.builds_ok = self.build_failures = self.builds_abandoned = 0
-        self.closed = self.close_failures = 0
 
         self._is_exclusive: Final = policy.scope.is_exclusive
         self._capacity: Final = policy.scope.capacity
@@ -123,7 +92,6 @@ class Ledger(Guard):
         self._weighs: Final = policy.max_weight is not None
         self._watches: Final = policy.leak_after is not None
         self._launch: Final = launch
-        self._start_closer: Final = start_closer
         self._announce: Final = announce
         self._poke: Final = poke
 
@@ -339,9 +307,9 @@ class Ledger(Guard):
         self.builds += 1
         self.outbox.append(partial(self._launch, flight))
         if flight.deadline is not None:
-            self._due_at(flight.deadline)
+            self.due_at(flight.deadline)
         if flight.loop is not None:
-            self._due_at(flight.started + LOOP_CHECK)
+            self.due_at(flight.started + LOOP_CHECK)
 
     def published(self, flight: Flight, client: Any, label: str, weight: float) -> None:
         """A build succeeded."""
@@ -362,11 +330,11 @@ class Ledger(Guard):
         lifetimes = (self.policy.idle_ttl, self.policy.max_age, self.policy.leak_after)
         shortest = min((each for each in lifetimes if each is not None), default=None)
         if shortest is not None:
-            self._due_at(instance.built_at + shortest)
+            self.due_at(instance.built_at + shortest)
         unclaimed = not slot.requests
         self._tell_warmers(slot)
         self.advance(slot)
-        self._emit("Built", instance, instance.built_at - flight.started)
+        self.emit("Built", instance, instance.built_at - flight.started)
         if slot.home.ending or (unclaimed and not self.policy.keep_unclaimed):
             self.retire(instance, "loop closed" if slot.home.ending else "unclaimed")
         elif not instance.leases:
@@ -388,14 +356,14 @@ class Ledger(Guard):
             flight.instance.client = made
             self._close(flight.instance)
         if wanted:
-            self._emit("BuildFailed", flight.instance, type(error).__name__)
+            self.emit("BuildFailed", flight.instance, type(error).__name__)
             self.build_failures += 1
             starter = flight.starter
             if isinstance(error, Exception):
                 if self.policy.failure_backoff:
                     slot.failure = (error, monotonic() + self.policy.failure_backoff)
                     self.backoffs[slot] = None
-                    self._due_at(slot.failure[1])
+                    self.due_at(slot.failure[1])
                 self._tell_all(slot, error)
             elif not starter.done:
                 slot.requests.remove(starter)
@@ -409,7 +377,7 @@ class Ledger(Guard):
         slot.abandoned.append(flight)
         flight.abandoned = reason
         self.builds_abandoned += 1
-        self._emit("BuildAbandoned", flight.instance, reason)
+        self.emit("BuildAbandoned", flight.instance, reason)
 
     def expire(self, flight: Flight) -> None:
         """A build has run out of its time."""
@@ -457,7 +425,7 @@ class Ledger(Guard):
         self.idle.pop(instance, None)
         for request in slot.requests:
             request.waited = True
-        self._emit("Retired", instance, reason)
+        self.emit("Retired", instance, reason)
         if not instance.leases:
             self._close(instance)
         self.advance(slot)
@@ -490,7 +458,7 @@ class Ledger(Guard):
         broken = []
         for instance in [each for each in self.open if each.leases]:
             for place in map(describe, instance.leases.values()):
-                self._emit("LeaseBroken", instance, place)
+                self.emit("LeaseBroken", instance, place)
                 broken.append(place)
             instance.leases.clear()
             self._close(instance)
@@ -508,77 +476,7 @@ class Ledger(Guard):
     def _close(self, instance: Instance) -> None:
         instance.move(State.CLOSED)
         self.open[instance] = None
-        if self.policy.closes:
-            self.to_close.append(instance)
-            self._want_closer()
-        else:
-            self.closing[instance] = Closing(None)
-            self.close_ended(instance, None)
-
-    def _want_closer(self) -> None:
-        if self.to_close and self.closers < MAX_CLOSERS:
-            self.closers += 1
-            self.outbox.append(partial(self._start_closer, self))
-
-    def next_to_close(self) -> Instance | None:
-        """For a closer thread: what to close next, or None to end."""
-        if not self.to_close:
-            self.closers -= 1
-            return None
-        instance = self.to_close.popleft()
-        closing = self.closing[instance] = Closing(self.policy.close_timeout)
-        if closing.deadline is not None:
-            self._due_at(closing.deadline)
-        return instance
-
-    def close_ended(self, instance: Instance, error: str | None, *, dropped: bool = False) -> bool:
-        """A close has ended, or is overdue. False if it had been reported before."""
-        if self.closing.pop(instance, None) is None:
-            return False
-        self.open.pop(instance, None)
-        # Its finalizer is foreign code: the last reference goes outside the lock.
-        self.outbox.append(partial(_let_go, instance.client))
-        instance.client = None
-        self.closed += 1
-        if error is not None:
-            self.close_failures += 1
-            self._emit("CloseFailed", instance, error)
-        else:
-            self._emit("Dropped" if dropped else "Closed", instance)
-        self._tell_quiet()
-        return True
-
-    def hand_over(self, instance: Instance, coroutine: Coroutine[Any, Any, object]) -> None:
-        """The close goes on by itself, on a loop: its thread is free for the next one."""
-        closing = self.closing.get(instance)
-        if closing is not None:
-            closing.coroutine = coroutine
-
-    def close_overdue(self, instance: Instance) -> None:
-        """A close has run out of its time: report it, and replace the thread that hangs in it."""
-        coroutine = self.closing[instance].coroutine
-        self.close_ended(instance, "TimeoutError")
-        if coroutine is None:
-            self.closers -= 1
-            self._want_closer()
-        else:
-            self.outbox.append(partial(_discard, coroutine))
-
-    def await_quiet(self, waiter: Waiter, counts: Counts) -> None:
-        """Wake `waiter` once none of the instances that `counts` says yes to is open."""
-        self.awaiting_quiet.append((counts, waiter))
-        self._tell_quiet()
-
-    def stop_awaiting(self, waiter: Waiter) -> None:
-        """`waiter` has given up."""
-        self.awaiting_quiet[:] = [pair for pair in self.awaiting_quiet if pair[1] is not waiter]
-
-    def _tell_quiet(self) -> None:
-        for pair in list(self.awaiting_quiet):
-            counts, waiter = pair
-            if not any(map(counts, self.open)):
-                self.awaiting_quiet.remove(pair)
-                self.outbox.append(waiter.wake)
+        self.closings.add(instance)
 
     # -- telling -----------------------------------------------------------------------------------
 
@@ -594,7 +492,7 @@ class Ledger(Guard):
             former.ending = True
             self.retire_home(former, "loop closed")  # that loop is gone, and its id used again
         home = self.loop_homes[id(loop)] = Home(loop)
-        self._due_at(monotonic() + LOOP_CHECK)
+        self.due_at(monotonic() + LOOP_CHECK)
         return home
 
     def homes(self) -> Iterator[Home]:
@@ -604,7 +502,7 @@ class Ledger(Guard):
 
     def report_leak(self, instance: Instance, site: Site, seconds: float) -> None:
         """A lease has been out for too long."""
-        self._emit("LeasedTooLong", instance, describe(site), seconds)
+        self.emit("LeasedTooLong", instance, describe(site), seconds)
 
     def _note_return(self, instance: Instance, site: Site, dropped: Site | None) -> None:
         if dropped is not None:
@@ -612,22 +510,15 @@ class Ledger(Guard):
         watch = site[2]
         if watch is not None and watch.reported:
             late = monotonic() - watch.since
-            self._emit("LeaseReturnedLate", instance, describe(site), late)
+            self.emit("LeaseReturnedLate", instance, describe(site), late)
 
-    def _due_at(self, when: float) -> None:
+    def due_at(self, when: float) -> None:
+        """Have the housekeeper come at `when` at the latest."""
         self.outbox.append(partial(self._poke, when))
 
-    def _emit(self, kind: str, instance: Instance, *details: object) -> None:
+    def emit(self, kind: str, instance: Instance, *details: object) -> None:
+        """Have an event told, outside the lock."""
         self.outbox.append(partial(self._announce, kind, instance.id, instance.label, *details))
-
-
-def _let_go(client: object) -> None:
-    """Nothing: dropping the argument is the point."""
-
-
-def _discard(coroutine: Coroutine[Any, Any, object]) -> None:
-    if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
-        coroutine.close()  # its loop was closed before it began
 
 
 def _cannot_build() -> TypeError:

@@ -34,10 +34,11 @@ def _builds(ledger: Ledger, now: float) -> float | None:
 
 def _closes(ledger: Ledger, now: float) -> float | None:
     """Report the closes that are beyond theirs."""
-    for instance, closing in list(ledger.closing.items()):
+    under_way = ledger.closings.under_way
+    for instance, closing in list(under_way.items()):
         if closing.deadline is not None and closing.deadline <= now:
-            ledger.close_overdue(instance)
-    return min((each.deadline for each in ledger.closing.values() if each.deadline), default=None)
+            ledger.closings.overdue(instance)
+    return min((each.deadline for each in under_way.values() if each.deadline), default=None)
 
 
 def _loops(ledger: Ledger, now: float) -> float | None:

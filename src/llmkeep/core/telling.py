@@ -31,8 +31,8 @@ def stats(ledger: Ledger) -> Stats:
         leased=leased,
         idle=len(ready) - leased,
         retired=retired,
-        closed=ledger.closed,
-        close_failures=ledger.close_failures,
+        closed=ledger.closings.closed,
+        close_failures=ledger.closings.failures,
     )
 
 
