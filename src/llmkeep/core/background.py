@@ -15,7 +15,6 @@ from typing import Final, Protocol
 
 from .fork import on_fork_in_child
 
-
 #: Seconds until housekeeping that failed is tried again.
 RETRY: Final = 1.0
 
