@@ -91,7 +91,8 @@ class StandIn:
         return len({request.client_port for request in self.requests})
 
     def reset(self) -> None:
-        """Forget what was seen and scripted."""
+        """Forget what was seen, scripted and released."""
+        self._released.clear()
         self.requests.clear()
         self.llm.reset()
 

@@ -1,0 +1,124 @@
+"""The synchronous transport that all threads and forked children may share.
+
+httpx's own is safe for threads already; what is added is that TLS contexts are shared and that a
+forked child has a pool of its own. Not here: a client; see `client()`.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, NoReturn, Self, Unpack
+
+from llmkeep.core.fork import keep_forever, on_fork_in_child
+
+from .recipe import PoolRecipe, TransportOptions
+
+# Both libraries take any object with these methods, but neither has a protocol for its type.
+_AnyTransport: Any = object
+
+
+class ForkSafeTransport(_AnyTransport):  # type: ignore[misc]
+    """One connection pool per process, behind one transport; lives until `close()`.
+
+    `library` and the options are those of `client()`.
+    """
+
+    def __init__(self, *, library: str | None = None, **options: Unpack[TransportOptions]) -> None:
+        self._recipe = PoolRecipe(library, options)
+        self._stream = stream_kind(self._recipe.library)
+        self._closed = False
+        self._pool: Any = None
+        self._start_over()
+        on_fork_in_child(self, "_forget_parent")
+
+    def _start_over(self) -> None:
+        self._lock = threading.Lock()
+        self._streams: weakref.WeakSet[PoolStream] = weakref.WeakSet()
+
+    def handle_request(self, request: Any) -> Any:
+        """Send `request` over this process's pool. Raises RuntimeError after `close()`."""
+        pool = self._pool or self._make_pool()
+        if self._closed:
+            raise RuntimeError("this transport has been closed: make another client")
+        response = pool.handle_request(request)
+        response.stream = self._stream(self, pool, response.stream)
+        self._streams.add(response.stream)
+        return response
+
+    def close(self) -> None:
+        """Close the pool, and refuse requests from then on."""
+        self._closed = True
+        if self._pool is not None:
+            self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._streams)} open"
+        return f"<{type(self).__name__} {self._recipe.library.__name__}: {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} cannot be copied or pickled: make another")
+
+    def is_of_this_process(self, pool: Any) -> bool:
+        """Whether `pool` was opened here, and not by the parent of a forked child."""
+        return pool is self._pool
+
+    def _make_pool(self) -> Any:
+        pool = self._recipe.make("HTTPTransport")
+        with self._lock:
+            self._pool = self._pool or pool
+        return self._pool
+
+    def _forget_parent(self) -> None:
+        """In a forked child: what the parent opened stays the parent's."""
+        keep_forever((self._pool, list(self._streams)))
+        self._pool = self._recipe.context = None
+        self._start_over()
+
+
+class PoolStream:
+    """The body of one response; lives as long as the response.
+
+    It hands the parts through, and does nothing in a forked child of the process that sent the
+    request.
+    """
+
+    def __init__(self, transport: ForkSafeTransport, pool: Any, stream: Any) -> None:
+        self._transport = transport
+        self._pool = pool
+        self._stream = stream
+        self._parts: Iterator[bytes] | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        if not self._transport.is_of_this_process(self._pool):
+            raise RuntimeError("this response belongs to the parent process: read it there")
+        # Kept, and not delegated to by `yield from`: closing this generator must not reach the
+        # connection in a forked child. `close()` does in the process itself.
+        self._parts = iter(self._stream)
+        for part in self._parts:  # noqa: UP028 - see above
+            yield part
+
+    def close(self) -> None:
+        """Close the response."""
+        if self._transport.is_of_this_process(self._pool):
+            self._stream.close()
+
+
+@functools.cache
+def stream_kind(library: Any) -> type[PoolStream]:
+    """`PoolStream` as the library's own kind of stream: its client insists on that."""
+    return type("PoolStream", (PoolStream, library.SyncByteStream), {})

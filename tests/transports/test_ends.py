@@ -1,0 +1,462 @@
+"""How what was opened ends: with its loop, with its client, by cancellation, by being dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+
+from llmkeep.transports import async_client, loop_home
+from tests.support.standin import StandIn
+from tests.transports.conftest import plain
+
+PATIENCE = 30.0
+
+#: httpx reads through generators, and asyncio warns of any that starts once a loop closes them.
+reads_after_the_end = pytest.mark.filterwarnings(
+    "ignore:asynchronous generator .* was scheduled after:ResourceWarning"
+)
+
+
+@pytest.fixture
+def single(standin: StandIn, library: str) -> Iterator[Any]:
+    """A client that may have one connection per loop: a place that is lost is missed at once."""
+    import httpx2
+
+    limits = httpx2.Limits(max_connections=1)
+    client = async_client(library=library, verify=standin.trust(), limits=limits, timeout=PATIENCE)
+    yield client
+    asyncio.run(client.aclose())
+
+
+async def begin(standin: StandIn, client: Any) -> Any:
+    """A response whose body has begun and will not end by itself."""
+    request = client.build_request("GET", f"{standin.url}/drip")
+    return await client.send(request, stream=True)
+
+
+async def gone(standin: StandIn) -> None:
+    """Wait until the server has seen its client go away."""
+    assert await asyncio.to_thread(standin.gone.acquire, timeout=PATIENCE)
+
+
+@asynccontextmanager
+async def loop_in_thread() -> AsyncIterator[asyncio.AbstractEventLoop]:
+    """A second loop, running in another thread."""
+    started = threading.Event()
+    loop = asyncio.new_event_loop()
+
+    async def live() -> None:
+        nonlocal stop
+        stop = asyncio.Event()
+        started.set()
+        await stop.wait()
+
+    def work() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(live())
+
+    stop: Any = None
+    thread = threading.Thread(target=work)
+    thread.start()
+    await asyncio.to_thread(started.wait)
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        await asyncio.to_thread(thread.join)
+
+
+async def on(loop: asyncio.AbstractEventLoop, coroutine: Any) -> Any:
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))
+
+
+# --- the loop ends -------------------------------------------------------------------------------
+
+
+@reads_after_the_end
+def test_i5_response_finished_beside_the_loops_end(
+    run: Callable[[Any], Any], standin: StandIn, single: Any, connections: Callable[[], int]
+) -> None:
+    """What a generator does with its response while the loop closes it comes before the pool."""
+    bodies: list[bytes] = []
+
+    async def stream() -> AsyncIterator[None]:
+        response = await begin(standin, single)
+        try:
+            yield
+        finally:
+            for _ in range(20):  # the pool's end comes later than any number of turns
+                await asyncio.sleep(0)
+            standin.release()
+            bodies.append(await response.aread())
+
+    parts: Any = None
+
+    async def leave_in_the_middle() -> None:
+        nonlocal parts
+        parts = stream()
+        await anext(parts)
+
+    run(leave_in_the_middle())
+
+    assert bodies == [b"firstlast"]
+    assert connections() == 0
+
+
+def test_i5_body_left_in_the_middle(
+    run: Callable[[Any], Any],
+    standin: StandIn,
+    single: Any,
+    connections: Callable[[], int],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A body that is being read when the loop ends is closed without an error on the loop.
+
+    With a bare client httpcore2's generators close each other side by side, and asyncio logs it.
+    """
+    parts: Any = None
+
+    async def leave_in_the_middle() -> None:
+        nonlocal parts
+
+        async def stream() -> AsyncIterator[bytes]:
+            response = await begin(standin, single)
+            async for part in response.aiter_bytes():
+                yield part
+
+        parts = stream()
+        assert await anext(parts) == b"first"
+
+    run(leave_in_the_middle())
+
+    assert connections() == 0
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+@reads_after_the_end
+def test_i5_request_made_while_the_loop_ends(
+    run: Callable[[Any], Any], standin: StandIn, single: Any, connections: Callable[[], int]
+) -> None:
+    """A request after the pool's end gets a connection that is closed with its response."""
+    after: list[int] = []
+
+    async def stream() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            while connections():
+                await asyncio.sleep(0.001)
+            await plain(standin, single)
+            after.append(connections())
+
+    parts: Any = None
+
+    async def main() -> None:
+        nonlocal parts
+        parts = stream()
+        await anext(parts)
+        await plain(standin, single)
+
+    run(main())
+
+    assert after == [0]
+    assert len(standin.requests) == standin.connections == 2
+    assert connections() == 0
+
+
+@reads_after_the_end
+def test_i5_failed_request_while_the_loop_ends(
+    run: Callable[[Any], Any], standin: StandIn, single: Any, connections: Callable[[], int]
+) -> None:
+    """A request that fails after the pool's end leaves no connection either."""
+    failures: list[str] = []
+
+    async def stream() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            while connections():
+                await asyncio.sleep(0.001)
+            try:
+                await single.get(f"{standin.url}/drip", timeout=0.05)
+            except Exception as error:
+                failures.append(type(error).__name__)
+
+    parts: Any = None
+
+    async def main() -> None:
+        nonlocal parts
+        parts = stream()
+        await anext(parts)
+        await plain(standin, single)
+
+    run(main())
+
+    assert failures == ["ReadTimeout"]
+    assert connections() == 0
+
+
+def test_i5_response_that_nobody_closes_holds_no_loop_up(
+    run: Callable[[Any], Any],
+    standin: StandIn,
+    single: Any,
+    connections: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The wait for open responses is bounded; then their connections are closed under them."""
+    monkeypatch.setattr(loop_home, "DRAIN_SECONDS", 0.02)
+
+    response = run(begin(standin, single))
+
+    assert not response.is_closed
+    assert connections() == 0
+
+
+@reads_after_the_end
+def test_i5_ended_loop_that_runs_again(
+    standin: StandIn, single: Any, connections: Callable[[], int]
+) -> None:
+    """A loop may go on after its `shutdown_asyncgens()`: each request has its own connection."""
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(plain(standin, single))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    assert connections() == 0
+    loop.run_until_complete(plain(standin, single))
+
+    assert connections() == 0
+    assert standin.connections == 2
+    loop.close()
+
+
+# --- cancellation --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("library", "times"),
+    # httpcore 1 loses the place of a reader that is cancelled again while it handles the first.
+    [("httpx2", 1), ("httpx2", 3), ("httpx", 1)],
+)
+def test_i7_cancelled_in_the_middle_of_a_body(
+    run: Callable[[Any], Any], standin: StandIn, single: Any, times: int
+) -> None:
+    """However often a reader is cancelled, its connection goes and its place comes back."""
+
+    async def main() -> None:
+        reading = asyncio.Event()
+
+        async def read() -> None:
+            async with single.stream("GET", f"{standin.url}/drip") as response:
+                async for _ in response.aiter_raw():
+                    reading.set()
+
+        reader = asyncio.create_task(read())
+        await reading.wait()
+        for _ in range(times):
+            reader.cancel()
+            await asyncio.sleep(0)
+        with suppress(asyncio.CancelledError):
+            await reader
+        await gone(standin)
+        await plain(standin, single)
+
+    run(main())
+
+
+def test_i7_cancelled_again_and_again_by_anyio(
+    run: Callable[[Any], Any], standin: StandIn, single: Any
+) -> None:
+    """AnyIO cancels in every turn until the scope is left; the close is finished all the same."""
+
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+            async with single.stream("GET", f"{standin.url}/drip") as response:
+                async for _ in response.aiter_raw():
+                    scope.cancel()
+        await gone(standin)
+        await plain(standin, single)
+
+    run(main())
+
+
+def test_i7_cancelled_sdk_stream(run: Callable[[Any], Any], standin: StandIn) -> None:
+    """A stream of the OpenAI SDK, cancelled in the middle, is neither sent again nor left open."""
+    from openai import AsyncOpenAI
+
+    async def main() -> None:
+        sdk = AsyncOpenAI(
+            base_url=standin.base_url("openai"),
+            api_key="key",
+            http_client=async_client(
+                verify=standin.trust(), limits=httpx2.Limits(max_connections=1)
+            ),
+        )
+        reading = asyncio.Event()
+
+        async def read() -> None:
+            stream = await sdk.chat.completions.create(
+                model="any-model", messages=[{"role": "user", "content": "hello"}], stream=True
+            )
+            async for _ in stream:
+                reading.set()
+
+        standin.llm.stall(after_chunks=1, seconds=PATIENCE)
+        reader = asyncio.create_task(read())
+        await reading.wait()
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+        await sdk.models.list()
+        await sdk.close()
+
+    run(main())
+
+    assert [request.path for request in standin.requests] == ["/v1/chat/completions", "/v1/models"]
+
+
+def test_i7_cancelled_before_the_answer(
+    run: Callable[[Any], Any], standin: StandIn, single: Any
+) -> None:
+    """A request that is cancelled while it waits gives its place back."""
+
+    async def main() -> None:
+        standin.llm.delay(PATIENCE)
+        asking = asyncio.create_task(single.get(f"{standin.url}/v1/models"))
+        while not standin.requests:
+            await asyncio.sleep(0.001)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await plain(standin, single)
+
+    run(main())
+
+
+# --- dropped -------------------------------------------------------------------------------------
+
+
+def test_dropped_response_gives_its_place_back(
+    run: Callable[[Any], Any], standin: StandIn, single: Any
+) -> None:
+    """A response that is collected unclosed is closed by its loop."""
+
+    async def main() -> None:
+        response = await begin(standin, single)
+        del response
+        gc.collect()
+        await gone(standin)
+        await plain(standin, single)
+
+    run(main())
+
+
+def test_dropped_client_closes_its_connections(
+    run: Callable[[Any], Any], standin: StandIn, connections: Callable[[], int]
+) -> None:
+    """A client that is collected while its loop runs leaves no connection and no warning."""
+
+    async def main() -> None:
+        client: Any = async_client(verify=standin.trust())
+        await plain(standin, client)
+        assert connections() == 1
+        del client
+        gc.collect()
+        while connections():
+            await asyncio.sleep(0.001)
+
+    run(main())
+
+
+def test_response_outlives_its_client(run: Callable[[Any], Any], standin: StandIn) -> None:
+    """Dropping the client while a response is read does not end the response."""
+
+    async def main() -> None:
+        client: Any = async_client(verify=standin.trust())
+        response = await begin(standin, client)
+        del client
+        gc.collect()
+        standin.release()
+        assert await response.aread() == b"firstlast"
+
+    run(main())
+
+
+# --- aclose --------------------------------------------------------------------------------------
+
+
+def test_i5_aclose_closes_each_pool_on_its_own_loop(
+    run: Callable[[Any], Any],
+    standin: StandIn,
+    library: str,
+    connections: Callable[[], int],
+) -> None:
+    """`aclose()` from one loop closes another running loop's pool there, and waits for it."""
+
+    async def main() -> None:
+        client = async_client(library=library, verify=standin.trust())  # type: ignore[call-overload]
+        async with loop_in_thread() as other:
+            await plain(standin, client)
+            await on(other, plain(standin, client))
+            assert connections() == 2
+
+            await client.aclose()
+
+            assert connections() == 0
+            with pytest.raises(RuntimeError, match="closed"):
+                await on(other, plain(standin, client))
+
+    run(main())
+
+
+def test_i5_aclose_leaves_a_stopped_loop_its_own(
+    standin: StandIn, connections: Callable[[], int]
+) -> None:
+    """A loop that does not run closes its part when it runs again; nobody waits for it."""
+    client = async_client(verify=standin.trust())
+    with asyncio.Runner() as runner:
+        runner.run(plain(standin, client))
+        asyncio.run(client.aclose())
+        assert connections() == 1
+
+    assert connections() == 0
+
+
+def test_closed_transport_refuses(run: Callable[[Any], Any], standin: StandIn) -> None:
+    """After `aclose()` the transport says what to do, whoever still holds it."""
+
+    async def main() -> None:
+        client = async_client(verify=standin.trust())
+        await client.aclose()
+        await client.aclose()
+        with pytest.raises(RuntimeError, match="make another client"):
+            await client._transport.handle_async_request(
+                client.build_request("GET", f"{standin.url}/plain")
+            )
+
+    run(main())
+    assert not standin.requests
+
+
+# --- the wrong loop ------------------------------------------------------------------------------
+
+
+def test_i5_response_is_read_on_its_own_loop_only(standin: StandIn, single: Any) -> None:
+    """Another loop cannot read a response; closing it there has its own loop close it."""
+
+    async def main() -> None:
+        async with loop_in_thread() as other:
+            response = await on(other, begin(standin, single))
+            with pytest.raises(RuntimeError, match="another event loop"):
+                await response.aread()
+            await response.aclose()
+            await gone(standin)
+            await on(other, plain(standin, single))
+
+    asyncio.run(main())
