@@ -9,6 +9,7 @@ from typing import Final, TypeAlias, final
 
 from . import events
 from .background import housekeeper, run_on_thread
+from .fork import on_fork_in_child
 
 Callback: TypeAlias = "Callable[[events.Event], object]"
 
@@ -20,14 +21,23 @@ _TROUBLE: Final = frozenset(
 
 @final
 class Announcer:
-    """The subscribers of one cache; outlives it as long as something is still being closed."""
+    """The subscribers of one cache; outlives it as long as something is still being closed.
+
+    One thread tells at a time, so that events come in order and a subscriber that uses the cache
+    does not call itself.
+    """
+
+    __slots__ = ("__weakref__", "_cache_name", "_callbacks", "_news", "_telling")
 
     def __init__(self, cache_name: str) -> None:
         self._cache_name: Final = cache_name
         self._callbacks: Final[list[Callback]] = []
-        #: What the housekeeper has to tell: it must not wait for a slow subscriber.
-        self._pending: Final[deque[events.Event]] = deque()
-        self._delivering = threading.Lock()
+        self._start_over()
+        on_fork_in_child(self, "_start_over")
+
+    def _start_over(self) -> None:
+        self._news: deque[events.Event] = deque()
+        self._telling = threading.Lock()
 
     def subscribe(self, callback: Callback) -> Callable[[], None]:
         """Call `callback` with every event; returns what ends that."""
@@ -43,21 +53,19 @@ class Announcer:
         """Tell everybody; a subscriber that raises is logged and harms nobody."""
         if not self._callbacks and kind not in _TROUBLE:
             return
-        event: events.Event = getattr(events, kind)(self._cache_name, instance, label, *details)
+        self._news.append(getattr(events, kind)(self._cache_name, instance, label, *details))
         if housekeeper.is_this_thread():
-            self._pending.append(event)
-            if not self._delivering.locked():
-                run_on_thread("events", self._deliver_pending)
+            run_on_thread("events", self._tell)  # a slow subscriber must not hold up all caches
         else:
-            self._deliver(event)
+            self._tell()
 
-    def _deliver_pending(self) -> None:
-        while self._pending and self._delivering.acquire(blocking=False):
+    def _tell(self) -> None:
+        while self._news and self._telling.acquire(blocking=False):
             try:
-                while self._pending:
-                    self._deliver(self._pending.popleft())
+                while self._news:
+                    self._deliver(self._news.popleft())
             finally:
-                self._delivering.release()
+                self._telling.release()
 
     def _deliver(self, event: events.Event) -> None:
         if type(event).__name__ in _TROUBLE:

@@ -80,10 +80,10 @@ class Housekeeper:
             if self._thread is None:
                 name = "llmkeep-housekeeper"
                 thread = threading.Thread(target=self._loop, name=name, daemon=True)
-                thread.start()
                 self._thread = thread
+                thread.start()
         except RuntimeError:
-            pass  # the interpreter is shutting down: nothing will be due any more
+            self._thread = None  # the interpreter is shutting down: nothing will be due any more
         finally:
             self._starting.release()
 

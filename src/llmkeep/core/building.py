@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from .background import run_on_thread
 from .deadlocks import building
-from .waiters import running_loop
 
 if TYPE_CHECKING:
     import asyncio
@@ -37,17 +36,17 @@ class Builder:
         loop = flight.loop
         try:
             if loop is not None:
-                self._launch_task(flight, loop)
+                loop.call_soon_threadsafe(self._start_task, flight, loop)
             elif not flight.inline:
                 run_on_thread("build", partial(self.run, flight))
         except RuntimeError as error:
             # No thread can be started, or the loop is closed and nobody there to be told.
-            _report_failure(flight, error if loop is None else GeneratorExit())
+            failure = error if loop is None else GeneratorExit()
+            flight.ledger.inbox.append(partial(flight.ledger.failed, flight, failure))
 
     def run(self, flight: Flight) -> None:
         """Run a blocking build here."""
-        context = flight.starter.factory.context or Context()
-        context.run(self._run, flight)
+        _context(flight).run(self._run, flight)
 
     def _run(self, flight: Flight) -> None:
         building.set(flight)
@@ -63,18 +62,13 @@ class Builder:
             label, weight = self._describe(flight, client)
         except BaseException as error:
             _report_failure(flight, error, client)
+            if flight.inline and not isinstance(error, Exception):
+                raise  # it concerns the caller, also when the build had been overtaken
         else:
             _report_success(flight, client, label, weight)
 
-    def _launch_task(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> None:
-        if running_loop() is loop:
-            self._start_task(flight, loop)
-        else:
-            loop.call_soon_threadsafe(self._start_task, flight, loop)
-
     def _start_task(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> None:
-        context = flight.starter.factory.context or Context()
-        task = loop.create_task(self._arun(flight), context=context)
+        task = loop.create_task(self._arun(flight), context=_context(flight))
         if not flight.over:  # it may have ended at once, with an eager task factory
             flight.task = task
 
@@ -101,10 +95,16 @@ class Builder:
 
 
 def _report_success(flight: Flight, client: Any, label: str, weight: float) -> None:
-    with flight.ledger:
-        flight.ledger.published(flight, client, label, weight)
+    ledger = flight.ledger
+    ledger.decide(ledger.published, flight, client, label, weight)
 
 
 def _report_failure(flight: Flight, error: BaseException, made: Any = None) -> None:
-    with flight.ledger:
-        flight.ledger.failed(flight, error, made)
+    ledger = flight.ledger
+    ledger.decide(ledger.failed, flight, error, made)
+
+
+def _context(flight: Flight) -> Context:
+    """Empty, or a copy of the caller's: one that runs already cannot be entered again."""
+    given = flight.starter.factory.context
+    return Context() if given is None else given.copy()

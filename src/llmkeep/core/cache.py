@@ -10,8 +10,10 @@ import atexit
 import inspect
 import sys
 import time
+import warnings
 import weakref
-from collections.abc import Callable, Coroutine, Hashable, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
@@ -20,16 +22,16 @@ from .announcing import Announcer
 from .background import housekeeper
 from .building import Builder
 from .closing import Closer
-from .deadlocks import actor, waits
-from .errors import CacheClosed, LeaseTimeout
+from .deadlocks import Actor, actor, waits
+from .errors import CacheClosed, LeaseTimeout, WouldDeadlock
 from .fork import keep_forever, on_fork_in_child
 from .instance import Instance
 from .lease import Lease
 from .ledger import Ledger
 from .policy import Policy
 from .scopes import Scope
-from .sites import Watch, describe
-from .slots import Factory, Flight, Home, Request
+from .sites import Watch
+from .slots import Factory, Home, Request
 from .specs import Spec, freeze
 from .waiters import TaskWaiter, ThreadWaiter, Waiter, running_loop
 
@@ -173,15 +175,15 @@ class ClientCache(Generic[S, T]):
         build: Callable[[Any], Any] | None,
         lease: Lease[T] | None,
     ) -> None:
-        waiter = ThreadWaiter()
-        inline = timeout is None and self._policy.build_timeout is None
-        deadline = self._deadline(timeout)
         ledger = self._ledger
-        factory = self._factory(build, inline)
-        request = self._join(ledger, ledger.home, spec, factory, waiter, lease)
+        deadline = self._deadline(timeout, lease)
+        inline = timeout is None and self._policy.build_timeout is None
+        waiter = ThreadWaiter()
+        request = Request(spec, self._factory(build, inline), waiter, lease)
         try:
-            with waits.waiting_for(request.slot, actor(asynchronous=False)):
-                while (flight := _own_build(ledger, request)) is not None:
+            self._join(ledger, ledger.home, request)
+            with _waiting(ledger, request, actor(asynchronous=False)):
+                while (flight := ledger.decide(ledger.next_own_build, request)) is not None:
                     self._builder.run(flight)
                 woken = request.done or waiter.wait(deadline)
             self._check_outcome(ledger, request, woken)
@@ -197,23 +199,23 @@ class ClientCache(Generic[S, T]):
         lease: Lease[T] | None,
     ) -> None:
         loop = _require_loop()
-        waiter = TaskWaiter(loop)
-        deadline = self._deadline(timeout)
         ledger, home = self._ledger, self._home_of(loop)
-        factory = self._factory(build, inline=False)
-        request = self._join(ledger, home, spec, factory, waiter, lease)
+        deadline = self._deadline(timeout, lease)
+        waiter = TaskWaiter(loop)
+        request = Request(spec, self._factory(build, inline=False), waiter, lease)
         try:
-            with waits.waiting_for(request.slot, actor(asynchronous=True)):
+            self._join(ledger, home, request)
+            with _waiting(ledger, request, actor(asynchronous=True)):
                 woken = request.done or await waiter.wait(deadline)
             self._check_outcome(ledger, request, woken)
         except BaseException:
             self._leave(ledger, request)
             raise
 
-    def _deadline(self, timeout: float | None) -> float | None:
+    def _deadline(self, timeout: float | None, lease: Lease[T] | None) -> float | None:
         if timeout is None:
             return None
-        if timeout <= 0:
+        if timeout <= 0 and lease is not None:
             if self._ledger.shut:
                 raise CacheClosed(f"the cache {self._policy.name!r} was closed")
             raise LeaseTimeout("no instance is ready and free, and timeout=0 does not wait")
@@ -227,28 +229,15 @@ class ClientCache(Generic[S, T]):
             return Factory(None, build, inline, context)
         return Factory(build, None, inline, context)
 
-    def _join(
-        self,
-        ledger: Ledger,
-        home: Home,
-        spec: Spec,
-        factory: Factory,
-        waiter: Waiter,
-        lease: Lease[T] | None,
-    ) -> Request:
-        while True:
-            key, known = spec.key_in(home)
-            with ledger:
-                slot = ledger.place(home, spec, key, known)
-                if slot is not None:
-                    request = Request(slot, spec, factory, waiter, lease)
-                    ledger.join(request)
-                    return request
+    def _join(self, ledger: Ledger, home: Home, request: Request) -> None:
+        joined = False
+        while not joined:
+            key, known = request.spec.key_in(home)
+            joined = ledger.decide(ledger.join, request, home, key, known)
 
     def _check_outcome(self, ledger: Ledger, request: Request, woken: bool) -> None:
         if not woken:
-            with ledger:
-                woken = request.done
+            woken = ledger.decide(lambda: request.done)
         if not woken:
             raise LeaseTimeout(f"not leased in time; {self!r}")
         if request.error is not None:
@@ -256,8 +245,7 @@ class ClientCache(Generic[S, T]):
 
     def _leave(self, ledger: Ledger, request: Request) -> None:
         if ledger is self._ledger:  # in a forked child the parent's books are not touched
-            with ledger:
-                ledger.leave(request)
+            ledger.decide(ledger.leave, request)
 
     # -- retiring ----------------------------------------------------------------------------------
 
@@ -272,17 +260,13 @@ class ClientCache(Generic[S, T]):
         found = False
         for home in list(ledger.homes()):
             key = sealed.key_in(home)[0]
-            with ledger:
-                slot = home.slots.get(key)
-                if slot is not None:
-                    found |= ledger.retire_slot(slot, "invalidated")
+            found |= ledger.decide(ledger.retire_key, home, key, "invalidated")
         return found
 
     def clear(self) -> None:
         """Retire all instances; does not wait."""
-        with self._ledger as ledger:
-            for home in ledger.homes():
-                ledger.retire_home(home, "cleared")
+        ledger = self._ledger
+        ledger.decide(ledger.clear)
 
     # -- telling -----------------------------------------------------------------------------------
 
@@ -290,15 +274,15 @@ class ClientCache(Generic[S, T]):
         """Counters and gauges, consistent with each other."""
         from .telling import stats
 
-        with self._ledger as ledger:
-            return stats(ledger)
+        ledger = self._ledger
+        return ledger.decide(stats, ledger)
 
     def snapshot(self) -> list[InstanceInfo]:
         """A row per instance, the ones being built included."""
         from .telling import snapshot
 
-        with self._ledger as ledger:
-            return snapshot(ledger)
+        ledger = self._ledger
+        return ledger.decide(snapshot, ledger)
 
     def subscribe(self, callback: Callable[[Event], object]) -> Callable[[], None]:
         """Call `callback` with every event (see `events`) until the returned function is called.
@@ -311,8 +295,8 @@ class ClientCache(Generic[S, T]):
     def __repr__(self) -> str:
         from .telling import one_line
 
-        with self._ledger as ledger:
-            return one_line(ledger)
+        ledger = self._ledger
+        return ledger.decide(one_line, ledger)
 
     # -- closing -----------------------------------------------------------------------------------
 
@@ -368,9 +352,7 @@ class ClientCache(Generic[S, T]):
         if ledger is None or ledger.shut or not ledger.open:
             return
         # A finalizer must not wait for the lock; and there are no leases out, they refer to us.
-        housekeeper.run(partial(_shut_down, ledger))
-        import warnings
-
+        housekeeper.run(partial(ledger.decide, ledger.shut_down))
         warnings.warn(
             f"cache {self._policy.name!r} was dropped with {len(ledger.open)} instances open: "
             "call close()",
@@ -380,18 +362,16 @@ class ClientCache(Generic[S, T]):
         )
 
     def _begin_close(self, waiter: Waiter) -> None:
-        with self._ledger as ledger:
-            ledger.shut_down()
-            ledger.closings.await_quiet(waiter, _anything)
+        ledger = self._ledger
+        ledger.decide(ledger.shut_down)
+        ledger.decide(ledger.closings.await_quiet, waiter, _anything)
 
     def _break_leases(self, waited: Waiter, last: Waiter) -> None:
-        with self._ledger as ledger:
-            ledger.closings.stop_awaiting(waited)
-            broken = ledger.break_leases()
-            ledger.closings.await_quiet(last, _anything)
+        ledger = self._ledger
+        ledger.decide(ledger.closings.stop_awaiting, waited)
+        broken = ledger.decide(ledger.break_leases)
+        ledger.decide(ledger.closings.await_quiet, last, _anything)
         if broken:
-            import warnings
-
             places = "; ".join(broken)
             warnings.warn(
                 f"cache {self._policy.name!r} was closed while {len(broken)} leases were out, "
@@ -421,8 +401,7 @@ class ClientCache(Generic[S, T]):
             return home
         from .loops import at_loop_end
 
-        with ledger:
-            home = ledger.adopt(loop)
+        home = ledger.decide(ledger.adopt, loop)
         home.end = at_loop_end(partial(_end_home, ledger, home))
         return home
 
@@ -446,10 +425,10 @@ class ClientCache(Generic[S, T]):
 
     def _close_at_exit(self) -> ThreadWaiter:
         waiter = ThreadWaiter()
-        with self._ledger as ledger:
-            ledger.shut_down()
-            leased = [describe(site) for each in ledger.open for site in each.leases.values()]
-            ledger.closings.await_quiet(waiter, _not_leased)
+        ledger = self._ledger
+        ledger.decide(ledger.shut_down)
+        leased = ledger.decide(ledger.out)
+        ledger.decide(ledger.closings.await_quiet, waiter, _not_leased)
         if leased:
             sys.stderr.write(
                 f"llmkeep: cache {self._policy.name!r}: {len(leased)} leases were still out at "
@@ -464,16 +443,36 @@ _caches: Final[weakref.WeakSet[ClientCache[Any, Any]]] = weakref.WeakSet()
 
 def _at_exit() -> None:
     deadline = time.monotonic() + AT_EXIT
-    for waiter in [cache._close_at_exit() for cache in list(_caches)]:
+    waiters = []
+    for cache in list(_caches):
+        try:
+            waiters.append(cache._close_at_exit())
+        except Exception as error:  # the others must not be lost with this one
+            sys.stderr.write(f"llmkeep: closing at exit raised {type(error).__name__}\n")
+    for waiter in waiters:
         waiter.wait(deadline)
 
 
 atexit.register(_at_exit)
 
 
-def _own_build(ledger: Ledger, request: Request) -> Flight | None:
-    with ledger:
-        return ledger.next_own_build(request)
+@contextmanager
+def _waiting(ledger: Ledger, request: Request, who: Actor) -> Iterator[None]:
+    """While a caller waits, if it still has to; refuses to if that never ended."""
+    begun = False
+    if not request.done:
+        try:
+            waits.begin(request, who)
+            begun = True
+        except WouldDeadlock:
+            # It may have been served while the graph was looked at, and be itself the holder.
+            if not ledger.decide(lambda: request.done):
+                raise
+    try:
+        yield
+    finally:
+        if begun:
+            waits.end(request, who)
 
 
 def _require_loop() -> asyncio.AbstractEventLoop:
@@ -494,19 +493,11 @@ def _not_leased(instance: Instance) -> bool:
     return not instance.leases
 
 
-def _shut_down(ledger: Ledger) -> None:
-    with ledger:
-        ledger.shut_down()
-
-
 async def _end_home(ledger: Ledger, home: Home) -> None:
     """The loop of `home` is about to end: close what is there, on it."""
     loop = _require_loop()
     waiter = TaskWaiter(loop)
-    with ledger:
-        home.ending = True
-        ledger.retire_home(home, "loop closed")
-        ledger.closings.await_quiet(waiter, lambda each: each.home is home)
+    ledger.decide(ledger.end_home, home)
+    ledger.decide(ledger.closings.await_quiet, waiter, lambda each: each.home is home)
     if not await waiter.wait(time.monotonic() + AT_LOOP_END):
-        with ledger:
-            ledger.closings.stop_awaiting(waiter)
+        ledger.decide(ledger.closings.stop_awaiting, waiter)

@@ -38,8 +38,7 @@ class Closer:
 
     def _work(self, ledger: Ledger) -> None:
         while True:
-            with ledger:
-                instance = ledger.closings.next()
+            instance = ledger.decide(ledger.closings.next)
             if instance is None or not self._close_one(ledger, instance):
                 return
 
@@ -62,8 +61,7 @@ class Closer:
         """Run a coroutine close on its own loop if that runs, else on a short one here."""
         loop = None if instance.loop is None else instance.loop()
         if loop is not None and loop.is_running() and loop is not self.blocked_loop:
-            with ledger:
-                ledger.closings.hand_over(instance, closing)
+            ledger.decide(ledger.closings.hand_over, instance, closing)
             try:
                 loop.call_soon_threadsafe(self._start_task, ledger, instance, closing, loop)
             except RuntimeError:
@@ -124,8 +122,7 @@ async def _as_coroutine(awaitable: Any) -> object:
 def _report(
     ledger: Ledger, instance: Instance, error: str | None, *, dropped: bool = False
 ) -> bool:
-    with ledger:
-        return ledger.closings.ended(instance, error, dropped=dropped)
+    return ledger.decide(partial(ledger.closings.ended, instance, error, dropped=dropped))
 
 
 def _in_background(work: Callable[[], object]) -> None:

@@ -3,11 +3,12 @@
 Who waits: an *actor*, which is a build (whatever thread or task its factory uses: the context
 variable follows it), else a task, else a thread. A thread that waits while it runs an event loop
 makes the loop and all its tasks wait too, so an actor is a few tokens, not one. What is waited
-for: a slot, held by the build under way or by those who hold the exclusive leases.
+for: the build under way; with an exclusive scope those who hold the leases, and those who are
+ahead in the queue and will hold them.
 
-A wait is refused if everybody who could end it waits, directly or not, for the one who asks. The
-graph is process-wide, so cycles through several caches are found. It is looked at when a wait
-begins, never on the path of a lease that is served at once.
+A wait is refused if so many of these wait, directly or not, for the one who asks, that its turn
+never comes. The graph is process-wide, so cycles through several caches are found. It is looked at
+when a wait begins, never on the path of a lease that is served at once.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, NamedTuple, final
+from itertools import takewhile
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
 
 from .errors import WouldDeadlock
 from .fork import on_fork_in_child
@@ -25,10 +26,14 @@ from .sites import describe
 from .waiters import running_loop
 
 if TYPE_CHECKING:
-    from .slots import Flight, Slot
+    from .slots import Flight, Request
 
 #: The build that this code is a part of.
 building: Final[ContextVar[Flight | None]] = ContextVar("llmkeep_building", default=None)
+
+
+#: Somebody by name, and the tokens that tell whether it stands still.
+Party: TypeAlias = "tuple[str, tuple[object, ...]]"
 
 
 class Actor(NamedTuple):
@@ -65,47 +70,53 @@ class WaitGraph:
     def _forget(self) -> None:
         # Reentrant: a signal handler may lease while its thread is in here.
         self._lock = threading.RLock()
-        self._blocked: dict[object, list[Slot]] = {}
+        self._blocked: dict[object, list[Request]] = {}
 
-    @contextmanager
-    def waiting_for(self, slot: Slot, who: Actor) -> Iterator[None]:
-        """While `who` waits for `slot`. Raises WouldDeadlock, with the cycle, if it never ended."""
+    def begin(self, request: Request, who: Actor) -> None:
+        """`who` is about to wait for `request`.
+
+        Raises WouldDeadlock, with the cycle, if that never ended.
+        """
         with self._lock:
-            cycle = self._cycle(slot, who.same, set())
+            cycle = self._cycle(request, who.same, set())
             if cycle is not None:
                 raise WouldDeadlock("waiting here would never end:", (f"{who.name} waits", *cycle))
             for token in who.waits:
-                self._blocked.setdefault(token, []).append(slot)
-        try:
-            yield
-        finally:
-            with self._lock:
-                for token in who.waits:
-                    slots = self._blocked.get(token, [])
-                    if slot in slots:  # it is not in a forked child
-                        slots.remove(slot)
-                    if not slots:
-                        self._blocked.pop(token, None)
+                self._blocked.setdefault(token, []).append(request)
 
-    def _cycle(self, slot: Slot, me: tuple[object, ...], seen: set[Slot]) -> tuple[str, ...] | None:
-        """The steps from `slot` back to `me`, if every way leads there."""
-        seen.add(slot)
-        steps: tuple[str, ...] = ()
-        for name, tokens in _holders(slot):
-            if any(token in me for token in tokens):
-                steps = (f"for {name}, which waits for the caller",)
-                continue
-            onward = (
-                self._cycle(other, me, seen)
-                for token in tokens
-                for other in self._blocked.get(token, ())
-                if other not in seen
-            )
-            way = next((found for found in onward if found is not None), None)
-            if way is None:
-                return None
-            steps = (f"for {name}, which waits", *way)
-        return steps or None
+    def end(self, request: Request, who: Actor) -> None:
+        """The wait is over."""
+        with self._lock:
+            for token in who.waits:
+                requests = self._blocked.get(token, [])
+                if request in requests:  # it is not in a forked child
+                    requests.remove(request)
+                if not requests:
+                    self._blocked.pop(token, None)
+
+    def _cycle(
+        self, request: Request, me: tuple[object, ...], seen: set[Request]
+    ) -> tuple[str, ...] | None:
+        """The steps from `request` back to `me`, if nobody who could serve it ever will."""
+        seen.add(request)
+        for needed, parties in _served_by(request):
+            ways = (self._way(party, me, seen) for party in parties)
+            stuck = [way for way in ways if way is not None]
+            if len(stuck) >= needed:
+                return stuck[0]
+        return None
+
+    def _way(
+        self, party: Party, me: tuple[object, ...], seen: set[Request]
+    ) -> tuple[str, ...] | None:
+        name, tokens = party
+        if any(token in me for token in tokens):
+            return (f"for {name}, which waits for the caller",)
+        for request in [each for token in tokens for each in self._blocked.get(token, ())]:
+            onward = None if request in seen else self._cycle(request, me, seen)
+            if onward is not None:
+                return (f"for {name}, which waits", *onward)
+        return None
 
 
 waits: Final = WaitGraph()
@@ -120,17 +131,29 @@ def _me() -> tuple[object, object | None]:
     return task or threading.current_thread(), loop
 
 
-def _holders(slot: Slot) -> list[tuple[str, tuple[object, ...]]]:
-    flight, instance = slot.flight, slot.instance
-    flights = [flight] if flight is not None else list(slot.abandoned)
-    if flights and instance is None:
-        return [
-            (str(each), (each,) if each.loop is None else (each, each.loop)) for each in flights
-        ]
-    if instance is None:
-        return []
-    sites = list(instance.leases.values())
-    return [(f"a lease of {instance.id} taken at {describe(site)}", site[3]) for site in sites]
+def _served_by(request: Request) -> Iterator[tuple[int, list[Party]]]:
+    """Who has to go on so that `request` is served, in groups: how many stuck ones are too many."""
+    slot = request.slot
+    assert slot is not None
+    instance = slot.instance
+    turns = [
+        (f"a lease taken at {describe(each.lease.site)}", each.lease.site[3])
+        for each in takewhile(lambda each: each is not request, list(slot.requests))
+        if each.lease is not None
+    ]
+    if instance is not None:
+        sites = list(instance.leases.values())
+        leases = [(f"the lease taken at {describe(site)}", site[3]) for site in sites]
+        yield instance.ledger.policy.scope.capacity, leases + turns
+        return
+    flights = [slot.flight] if slot.flight is not None else list(slot.abandoned)
+    if flights:
+        yield len(flights), [(str(each), _tokens(each)) for each in flights]
+        yield flights[0].ledger.policy.scope.capacity, turns
+
+
+def _tokens(flight: Flight) -> tuple[object, ...]:
+    return (flight,) if flight.loop is None else (flight, flight.loop)
 
 
 def _name(me: object) -> str:

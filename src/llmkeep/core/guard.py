@@ -2,16 +2,19 @@
 
 1. A cache has one lock. It guards all bookkeeping, and every section under it is short.
 2. Nothing foreign runs under it: no factory, close, weigher, label, subscriber or `__eq__`, no
-   waiting, no waking. What has to be done is put into `outbox` and done after the release,
-   by whoever released it.
+   waiting, no waking. A decision made under it leaves what is to be done in `outbox`, and whoever
+   releases the lock does that.
 3. Nobody takes a second lock while holding it.
 4. Returning a lease never waits for it (a finalizer, the collector or a signal handler may be the
-   one who returns): if the lock is taken the return is queued in `returned`, and whoever holds
-   the lock handles the queue after releasing it. No return is lost: whoever queues one looks once
-   more whether the lock has become free.
+   one who returns): where the lock is taken, word is left in `inbox`, and whoever holds the lock
+   reads that after releasing it. Nothing is lost: whoever leaves word looks once more whether the
+   lock has become free. What is done from the outbox leaves word too instead of deciding.
 5. The lock is reentrant only so that a finalizer or a signal handler which runs *inside* a section,
-   on the same thread, can find that out (`inside`) instead of hanging. Everything that such a
-   handler may do without the lock is queueing; anything else is refused.
+   on the same thread, can find that out (`inside`) instead of hanging. All that such a one may do
+   is leave word; anything else is refused.
+6. A signal handler that raises (Ctrl-C, a soft time limit) never leaves the lock held: CPython runs
+   handlers at calls, so a release is never behind one. What such a handler left half done in a
+   section, the housekeeper mends (`sweep`).
 
 The idea of deciding under the lock and acting after it is httpcore's connection pool's.
 """
@@ -21,73 +24,51 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Self
+from typing import Any, Final, TypeVar
 
 from .errors import WouldDeadlock
+
+R = TypeVar("R")
 
 
 class Guard:
     """The lock, and what waits for its release."""
 
-    __slots__ = ("inside", "lock", "outbox", "returned")
+    __slots__ = ("inbox", "inside", "lock", "outbox")
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         #: Whether a section is being executed; written by the lock's holder only.
         self.inside = False
-        #: Leases returned while the lock was taken: (instance, token, site of a dropped lease).
-        self.returned: Final[deque[tuple[Any, ...]]] = deque()
+        #: What is to be decided under the lock by whoever holds it next.
+        self.inbox: Final[deque[Callable[[], object]]] = deque()
         #: What is to be done outside the lock.
         self.outbox: Final[deque[Callable[[], object]]] = deque()
 
-    def enter(self) -> None:
-        """Begin a section; whoever does ends it with `inside = False` and `lock.release()`."""
+    def decide(self, decision: Callable[..., R], *arguments: Any) -> R:
+        """Make a decision under the lock, then do what follows from it."""
         try:
-            self.lock.acquire()
-            if self.inside:
-                self.lock.release()
-                raise reentered()
-            self.inside = True
-        except BaseException:
-            self.undo_entry()
-            raise
-
-    def try_enter(self) -> bool:
-        """Begin a section if that needs no waiting and nobody, this thread included, is in one."""
-        try:
-            if not self.lock.acquire(False):
-                return False
-            if self.inside:
-                self.lock.release()
-                return False
-            self.inside = True
-        except BaseException:
-            self.undo_entry()
-            raise
-        return True
-
-    def __enter__(self) -> Self:
-        self.enter()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.inside = False
-        self.lock.release()
-        if self.returned or self.outbox:
-            self.settle()
-
-    def settle(self) -> None:
-        """Handle what was queued while the lock was taken, then do what is to be done outside."""
-        while self.returned or self.outbox:
-            if self.returned:
-                if not self.try_enter():
-                    return  # its holder settles
+            with self.lock:
+                if self.inside:
+                    raise reentered()
+                self.inside = True
                 try:
-                    while self.returned:
-                        self.handle_return(*self.returned.popleft())
+                    return decision(*arguments)
+                except BaseException as error:
+                    if not isinstance(error, Exception):
+                        self.interrupted()
+                    raise
                 finally:
                     self.inside = False
-                    self.lock.release()
+        finally:
+            if self.inbox or self.outbox:
+                self.settle()
+
+    def settle(self) -> None:
+        """Decide what was left to be decided, then do what is to be done."""
+        while self.inbox or self.outbox:
+            if not self._read_inbox():
+                return  # whoever holds the lock settles
             while self.outbox:
                 try:
                     job = self.outbox.popleft()
@@ -99,27 +80,49 @@ class Guard:
                     self.settle()  # the rest must not wait for whoever comes next
                     raise
 
-    def freeze_forever(self) -> None:
-        """In a forked child: nobody enters any more, and returns stay in the queue.
+    def _read_inbox(self) -> bool:
+        """False if the lock is taken, by this thread's own section perhaps."""
+        lock = self.lock
+        owned = False
+        try:
+            owned = lock.acquire(False)
+            if not owned or self.inside:
+                return False
+            self.inside = True
+            try:
+                while self.inbox:
+                    self.inbox.popleft()()
+            finally:
+                self.inside = False
+        finally:
+            if owned:
+                lock.release()
+            else:
+                self.undo_acquire()
+        return True
 
-        The lock may be held by a thread of the parent, which is not here to release it.
+    def undo_acquire(self) -> None:
+        """For the case that a handler raised between taking the lock and knowing it.
+
+        Releasing a lock that is not this thread's raises, so this is exact.
         """
-        self.inside = True
-        self.lock = threading.RLock()
-
-    def handle_return(self, instance: Any, token: int, dropped: Any) -> None:
-        """One queued return, under the lock."""
-        raise NotImplementedError
-
-    def undo_entry(self) -> None:
-        """After an entry that did not come to its end."""
-        # A signal handler raised (Ctrl-C, a soft time limit) between taking the lock and
-        # knowing it. Releasing a lock that is not this thread's raises, so this is exact.
         if not self.inside:
             try:
                 self.lock.release()
             except RuntimeError:
                 pass
+
+    def interrupted(self) -> None:
+        """A section was left half done."""
+        raise NotImplementedError
+
+    def freeze_forever(self) -> None:
+        """In a forked child: nobody enters any more, and word is never read.
+
+        The lock may be held by a thread of the parent, which is not here to release it.
+        """
+        self.inside = True
+        self.lock = threading.RLock()
 
 
 def reentered() -> WouldDeadlock:

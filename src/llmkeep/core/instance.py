@@ -69,7 +69,8 @@ class Instance:
         self.idle_since = 0.0
         #: The loop that built it (a weak reference), where a coroutine close belongs.
         self.loop: Any = None
-        #: The leases that are out, by `id(lease)`: a reference would keep a dropped lease alive.
+        #: The leases that are out, as where they were taken, by the identity of that record:
+        #: a reference to the lease itself would keep a dropped one alive.
         self.leases: dict[int, Site] = {}
 
     def move(self, to: State) -> None:

@@ -66,8 +66,9 @@ class Lease(Generic[T]):
         instance = self.instance
         if instance is None:
             raise _not_out(self._used)
+        # In this order: if a signal handler raises in between, the finalizer returns it again.
+        instance.ledger.give_back(instance, self.site)
         self.instance = None
-        instance.ledger.give_back(instance, id(self))
 
     async def __aenter__(self) -> T:
         if self._used:
@@ -87,10 +88,12 @@ class Lease(Generic[T]):
         self.__exit__(kind, error, trace)
 
     def __del__(self) -> None:
-        instance = self.instance
+        try:
+            instance = self.instance
+        except AttributeError:
+            return  # it was not even made
         if instance is not None:
-            self.instance = None
-            instance.ledger.give_back(instance, id(self), self.site)
+            instance.ledger.give_back(instance, self.site, dropped=True)
 
     def __repr__(self) -> str:
         state = "out" if self.instance else ("used" if self._used else "not entered")

@@ -6,6 +6,8 @@ foreign code, waits for nothing, and leaves what is to be done in the guard's ou
 
 from __future__ import annotations
 
+import sys
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -103,112 +105,109 @@ class Ledger(Guard):
         key = spec.key if spec.foreign is None else spec.key_in(home)[0]
         if self._is_exclusive:
             lease.site = (*lease.site[:3], holder())
-        granted = entered = False
-        lock = self.lock
-        try:
-            lock.acquire()
+        granted = False
+        with self.lock:
             if self.inside:
-                lock.release()
                 raise reentered()
-            self.inside = entered = True
-            slot = home.slots.get(key)
-            if slot is not None:
-                instance = slot.instance
-                if instance is not None:
-                    leases = instance.leases
-                    if not slot.requests and len(leases) < self._capacity:
-                        token = id(lease)
-                        # A signal handler that raises does so at a call, and there is none from
-                        # here on: the lease is granted whole or not at all.
-                        lease.instance = instance
-                        if not leases:
-                            del self.idle[instance]
-                        leases[token] = lease.site
-                        self.hits += 1
-                        granted = True
-        finally:
-            if entered:
+            self.inside = True
+            try:
+                slot = home.slots.get(key)
+                if slot is not None:
+                    instance = slot.instance
+                    if instance is not None:
+                        leases = instance.leases
+                        if not slot.requests and len(leases) < self._capacity:
+                            site = lease.site
+                            token = id(site)
+                            # No call from here on, so no signal handler comes between: the lease
+                            # is granted whole or not at all.
+                            if instance in self.idle:
+                                del self.idle[instance]
+                            leases[token] = site
+                            lease.instance = instance
+                            self.hits += 1
+                            granted = True
+            finally:
                 self.inside = False
-                lock.release()
-            else:
-                self.undo_entry()
-        if self.returned or self.outbox:
+        if self.inbox or self.outbox:
             self.settle()
         return granted
 
-    def give_back(self, instance: Instance, token: int, dropped: Site | None = None) -> None:
-        """Return a lease. Never waits; see the discipline in `guard`."""
-        entered = False
+    def give_back(self, instance: Instance, site: Site, *, dropped: bool = False) -> None:
+        """Return a lease; a second time does nothing. Never waits: see `guard`."""
         lock = self.lock
+        owned = False
         try:
-            if lock.acquire(False):
-                if self.inside:
-                    lock.release()
-                else:
-                    self.inside = entered = True
-                    self.handle_return(instance, token, dropped)
-            if not entered:
-                self.returned.append((instance, token, dropped))
+            owned = lock.acquire(False)
+            if owned and not self.inside:
+                self.inside = True
+                try:
+                    self.returned(instance, site, dropped)
+                finally:
+                    self.inside = False
+            else:
+                self.inbox.append(partial(self.returned, instance, site, dropped))
         finally:
-            if entered:
-                self.inside = False
+            if owned:
                 lock.release()
             else:
-                self.undo_entry()
-        if self.returned or self.outbox:
+                self.undo_acquire()
+        if self.inbox or self.outbox:
             self.settle()
 
-    def handle_return(self, instance: Instance, token: int, dropped: Site | None) -> None:
-        """One return, under the lock."""
+    def returned(self, instance: Instance, site: Site, dropped: bool) -> None:
+        """A lease has come back."""
         leases = instance.leases
-        site = leases.pop(token, None)
-        if site is None:
-            return  # it was broken by a shutdown
-        if dropped is not None or self._watches:
-            self._note_return(instance, site, dropped)
+        token = id(site)
+        if token not in leases:
+            return  # returned already, or broken by a shutdown
+        if len(leases) == 1 and instance.state is READY:
+            instance.idle_since = monotonic()
+            self.idle[instance] = None
+        del leases[token]
         if instance.slot.requests:
             self.advance(instance.slot)
-        if not leases:
-            if instance.state is READY:
-                instance.idle_since = monotonic()
-                idle = self.idle
-                idle[instance] = None
-                if len(idle) > self._max_idle or self._weighs:
-                    self._trim()
-            else:
-                self._close(instance)
+        if len(self.idle) > self._max_idle or self._weighs:
+            self._trim()
+        if instance.state is not READY:
+            self._close_if_unused(instance)
+        if dropped or self._watches:
+            self._note_return(instance, site, dropped)
 
     # -- asking ------------------------------------------------------------------------------------
 
-    def place(self, home: Home, spec: Spec, key: Key, known: Known) -> Slot | None:
-        """The slot of `key`, made if there is none.
+    def join(self, request: Request, home: Home, key: Key, known: Known) -> bool:
+        """Take up a caller that could not be served at once.
 
-        None: while the caller was looking for specs that equal its own among the `known` ones,
-        others came or went, and it has to look again.
+        False: while it was looking for specs that equal its own among the `known` ones, others
+        came or went, and it has to look again.
         """
         if self.shut:
             raise self._closed_error()
-        slot = home.slots.get(key)
+        slot = home.slots.get(key) or self._new_slot(request.spec, home, key, known)
         if slot is None:
-            foreign = spec.foreign
-            if foreign is not None:
-                if home.foreign.get(foreign.hash, ()) is not known:
-                    return None
-                home.foreign[foreign.hash] = (*known, (foreign, key))
-            slot = home.slots[key] = Slot(key, home, foreign)
-        return slot
-
-    def join(self, request: Request) -> None:
-        """Take up a caller that could not be served at once."""
-        slot = request.slot
-        if slot.failure is not None and monotonic() < slot.failure[1]:
-            raise slot.failure[0]
+            return False
+        if slot.failure is not None:
+            error, trace, until = slot.failure
+            if monotonic() < until:
+                raise error.with_traceback(trace)
+        request.slot = slot
         request.waited = slot.instance is None
         if request.lease is None and slot.instance is not None:
             request.done = True
-            return
+            return True
         slot.requests.append(request)
         self.advance(slot)
+        return True
+
+    def _new_slot(self, spec: Spec, home: Home, key: Key, known: Known) -> Slot | None:
+        foreign = spec.foreign
+        if foreign is not None:
+            if home.foreign.get(foreign.hash, ()) is not known:
+                return None
+            home.foreign[foreign.hash] = (*known, (foreign, key))
+        slot = home.slots[key] = Slot(key, home, foreign)
+        return slot
 
     def next_own_build(self, request: Request) -> Flight | None:
         """The build that the caller has to run on its own thread; None: it may go to sleep."""
@@ -224,15 +223,18 @@ class Ledger(Guard):
         if flight is not None and flight.inline and not flight.over:
             # Its own build, which it was interrupted before starting.
             self.failed(flight, GeneratorExit())
+        slot = request.slot
         if request.done:
             lease = request.lease
             if lease is not None and lease.instance is not None:
-                instance, lease.instance = lease.instance, None
-                self.handle_return(instance, id(lease), None)
+                self.returned(lease.instance, lease.site, False)
+                lease.instance = None
             return
         request.done = True
-        request.slot.requests.remove(request)
-        self.advance(request.slot)
+        if slot is not None:
+            if request in slot.requests:
+                slot.requests.remove(request)
+            self.advance(slot)
 
     def advance(self, slot: Slot) -> None:
         """The one decision: serve who can be served, start the build that is wanted, or tidy up."""
@@ -250,7 +252,7 @@ class Ledger(Guard):
         if lease is not None:
             lease.instance = instance
             self.idle.pop(instance, None)
-            instance.leases[id(lease)] = lease.site
+            instance.leases[id(lease.site)] = lease.site
             if not request.waited:
                 self.hits += 1
             elif request.flight is not None and request.flight.instance is instance:
@@ -266,8 +268,7 @@ class Ledger(Guard):
 
     def _wake(self, request: Request) -> None:
         if not request.waiter.wake():
-            with self:
-                self.leave(request)
+            self.inbox.append(partial(self.leave, request))
 
     def _tell_all(self, slot: Slot, error: BaseException) -> None:
         while slot.requests:
@@ -302,10 +303,12 @@ class Ledger(Guard):
             return
         instance = Instance(self, slot)
         flight = Flight(self, starter, instance, self.policy.build_timeout)
-        starter.flight = slot.flight = flight
-        self.flights[flight] = None
+        launch = partial(self._launch, flight)
+        # No call before the last line, so no signal handler comes between.
         self.builds += 1
-        self.outbox.append(partial(self._launch, flight))
+        self.flights[flight] = None
+        starter.flight = slot.flight = flight
+        self.outbox.append(launch)
         if flight.deadline is not None:
             self.due_at(flight.deadline)
         if flight.loop is not None:
@@ -358,16 +361,17 @@ class Ledger(Guard):
         if wanted:
             self.emit("BuildFailed", flight.instance, type(error).__name__)
             self.build_failures += 1
-            starter = flight.starter
             if isinstance(error, Exception):
                 if self.policy.failure_backoff:
-                    slot.failure = (error, monotonic() + self.policy.failure_backoff)
+                    until = monotonic() + self.policy.failure_backoff
+                    slot.failure = (error, error.__traceback__, until)
                     self.backoffs[slot] = None
-                    self.due_at(slot.failure[1])
+                    self.due_at(until)
                 self._tell_all(slot, error)
-            elif not starter.done:
-                slot.requests.remove(starter)
-                self._tell(starter, error)
+        starter = flight.starter
+        if not isinstance(error, Exception) and not starter.done:
+            slot.requests.remove(starter)
+            self._tell(starter, error)
         self.advance(slot)
 
     def abandon(self, flight: Flight, reason: str) -> None:
@@ -392,14 +396,15 @@ class Ledger(Guard):
 
     def _land(self, flight: Flight) -> bool:
         """A factory's call has ended: whether it was the current one."""
+        wanted = flight.abandoned is None
         flight.over = True
         flight.task = None
-        self.flights.pop(flight, None)
-        if flight.abandoned is None:
+        if wanted:
             flight.slot.flight = None
-            return True
-        flight.slot.abandoned.remove(flight)
-        return False
+        else:
+            flight.slot.abandoned.remove(flight)
+        self.flights.pop(flight, None)
+        return wanted
 
     def _tell_warmers(self, slot: Slot) -> None:
         for request in [each for each in slot.requests if each.lease is None]:
@@ -426,8 +431,7 @@ class Ledger(Guard):
         for request in slot.requests:
             request.waited = True
         self.emit("Retired", instance, reason)
-        if not instance.leases:
-            self._close(instance)
+        self._close_if_unused(instance)
         self.advance(slot)
 
     def retire_slot(self, slot: Slot, reason: str) -> bool:
@@ -440,10 +444,25 @@ class Ledger(Guard):
         self.advance(slot)
         return instance is not None or flight is not None
 
+    def retire_key(self, home: Home, key: Key, reason: str) -> bool:
+        """`retire_slot` for the slot of `key`, if there is one."""
+        slot = home.slots.get(key)
+        return slot is not None and self.retire_slot(slot, reason)
+
+    def end_home(self, home: Home) -> None:
+        """The loop of `home` is ending, or gone."""
+        home.ending = True
+        self.retire_home(home, "loop closed")
+
     def retire_home(self, home: Home, reason: str) -> None:
         """Retire everything in `home`."""
         for slot in list(home.slots.values()):
             self.retire_slot(slot, reason)
+
+    def clear(self) -> None:
+        """Retire everything."""
+        for home in self.homes():
+            self.retire_home(home, "cleared")
 
     def shut_down(self) -> None:
         """No more leases: waiters are told, everything is retired."""
@@ -473,6 +492,10 @@ class Ledger(Guard):
         bound = self.policy.max_weight
         return bound is not None and sum(each.weight for each in self.idle) > bound
 
+    def _close_if_unused(self, instance: Instance) -> None:
+        if instance.state is State.RETIRED and not instance.leases:
+            self._close(instance)
+
     def _close(self, instance: Instance) -> None:
         instance.move(State.CLOSED)
         self.open[instance] = None
@@ -482,18 +505,35 @@ class Ledger(Guard):
 
     def sweep(self, now: float) -> float | None:
         """Do what is due at `now`; when to come again."""
-        with self:
-            return sweep(self, now)
+        return self.decide(sweep, self, now)
+
+    def interrupted(self) -> None:
+        """A signal handler raised in a section: have mended what it left half done."""
+        self._poke(monotonic())
+
+    def mend(self) -> None:
+        """Whatever should have been done for any instance or slot by now, do it."""
+        for instance in list(self.open):
+            self._close_if_unused(instance)
+            if instance.state is READY and not instance.leases and instance not in self.idle:
+                self.idle[instance] = None
+        for home in self.homes():
+            for slot in list(home.slots.values()):
+                self.advance(slot)
+        self._trim()
 
     def adopt(self, loop: asyncio.AbstractEventLoop) -> Home:
         """A home for what belongs to `loop`."""
         former = self.loop_homes.get(id(loop))
         if former is not None:
-            former.ending = True
-            self.retire_home(former, "loop closed")  # that loop is gone, and its id used again
+            self.end_home(former)  # that loop is gone, and its id used again
         home = self.loop_homes[id(loop)] = Home(loop)
         self.due_at(monotonic() + LOOP_CHECK)
         return home
+
+    def out(self) -> list[str]:
+        """Where the leases that are out were taken."""
+        return [describe(site) for each in self.open for site in each.leases.values()]
 
     def homes(self) -> Iterator[Home]:
         """Every home there is."""
@@ -504,9 +544,9 @@ class Ledger(Guard):
         """A lease has been out for too long."""
         self.emit("LeasedTooLong", instance, describe(site), seconds)
 
-    def _note_return(self, instance: Instance, site: Site, dropped: Site | None) -> None:
-        if dropped is not None:
-            self.outbox.append(partial(_warn_of_dropped, dropped, self.policy.name))
+    def _note_return(self, instance: Instance, site: Site, dropped: bool) -> None:
+        if dropped:
+            self.outbox.append(partial(_warn_of_dropped, site, self.policy.name))
         watch = site[2]
         if watch is not None and watch.reported:
             late = monotonic() - watch.since
@@ -538,8 +578,8 @@ def _cancel(flight: Flight) -> None:
 
 
 def _warn_of_dropped(site: Site, name: str) -> None:
-    import warnings
-
+    if sys.is_finalizing():
+        return  # the modules that warn are being taken apart
     warnings.warn(
         f"a lease of cache {name!r} was dropped without being returned; taken at {describe(site)}",
         ResourceWarning,

@@ -1,4 +1,4 @@
-"""What an event loop can do for those who keep something for it: call them at its end, hold a thing.
+"""What an event loop does for those who keep something for it: call at its end, hold a thing.
 
 A loop that ends in order (`asyncio.run`, every well-behaved server) calls
 `loop.shutdown_asyncgens()` before it closes. That closes every asynchronous generator that was

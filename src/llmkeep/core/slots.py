@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
 if TYPE_CHECKING:
     import asyncio
     import contextvars
+    from types import TracebackType
 
     from .instance import Instance
     from .lease import Lease
@@ -69,7 +70,7 @@ class Slot:
         #: Who waits, for the build or for a turn; first come first served.
         self.requests: Final[deque[Request]] = deque()
         #: With `failure_backoff`: the last failure, and until when it is told at once.
-        self.failure: tuple[BaseException, float] | None = None
+        self.failure: tuple[BaseException, TracebackType | None, float] | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -118,14 +119,15 @@ class Request:
     )
 
     def __init__(
-        self, slot: Slot, spec: Spec, factory: Factory, waiter: Waiter, lease: Lease[Any] | None
+        self, spec: Spec, factory: Factory, waiter: Waiter, lease: Lease[Any] | None
     ) -> None:
-        self.slot: Final = slot
         self.spec: Final = spec
         self.factory: Final = factory
         self.waiter: Final = waiter
         #: None for warming: it wants the instance to be ready, not to have it.
         self.lease: Final = lease
+        #: None before it has joined.
+        self.slot: Slot | None = None
         #: The build that this caller started.
         self.flight: Flight | None = None
         #: Whether its thread can no longer run a build.
@@ -171,6 +173,7 @@ class Flight:
     ) -> None:
         self.ledger: Final = ledger
         self.starter: Final = starter
+        assert starter.slot is not None
         self.slot: Final = starter.slot
         self.instance: Final = instance
         self.started: Final = time.monotonic()

@@ -15,6 +15,7 @@ LOOP_CHECK: Final = 1.0
 
 def sweep(ledger: Ledger, now: float) -> float | None:
     """Do what is due at `now` (monotonic seconds); when to come again, None if nothing waits."""
+    ledger.mend()
     due = [
         step(ledger, now) for step in (_builds, _closes, _loops, _idle, _aged, _leaks, _backoffs)
     ]
@@ -45,8 +46,7 @@ def _loops(ledger: Ledger, now: float) -> float | None:
     """Let go of what belonged to loops that are gone."""
     for name, home in list(ledger.loop_homes.items()):
         if home.is_gone:
-            home.ending = True
-            ledger.retire_home(home, "loop closed")
+            ledger.end_home(home)
             del ledger.loop_homes[name]
     on_loops = [flight for flight in ledger.flights if flight.loop is not None]
     for flight in on_loops:
@@ -97,8 +97,8 @@ def _leaks(ledger: Ledger, now: float) -> float | None:
 def _backoffs(ledger: Ledger, now: float) -> float | None:
     """Forget failures that need no longer be told."""
     for slot in list(ledger.backoffs):
-        if slot.failure is None or slot.failure[1] <= now:
+        if slot.failure is None or slot.failure[2] <= now:
             slot.failure = None
             del ledger.backoffs[slot]
             ledger.advance(slot)
-    return min((each.failure[1] for each in ledger.backoffs if each.failure), default=None)
+    return min((each.failure[2] for each in ledger.backoffs if each.failure), default=None)
