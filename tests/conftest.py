@@ -21,7 +21,7 @@ import pytest
 GRACE = 10.0
 
 #: Threads of the process itself: daemons that are started once and shared from then on.
-SHARED_THREADS = ("llmkeep-housekeeper", "execnet")
+SHARED_THREADS = ("llmkeep-housekeeper", "llmkeep-idle", "execnet")
 
 #: Processes that multiprocessing starts once and keeps.
 SHARED_PROCESSES = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Final, TypeAlias, final
 
 from . import events
-from .background import housekeeper, run_on_thread
 from .fork import on_fork_in_child
+from .housekeeper import housekeeper
+from .workers import workers
 
 Callback: TypeAlias = "Callable[[events.Event], object]"
 
@@ -55,7 +56,7 @@ class Announcer:
             return
         self._news.append(getattr(events, kind)(self._cache_name, instance, label, *details))
         if housekeeper.is_this_thread():
-            run_on_thread("events", self._tell)  # a slow subscriber must not hold up all caches
+            workers.run("events", self._tell)  # a slow subscriber must not hold up all caches
         else:
             self._tell()
 

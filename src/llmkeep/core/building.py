@@ -12,8 +12,8 @@ from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, final
 
-from .background import run_on_thread
 from .deadlocks import building
+from .workers import workers
 
 if TYPE_CHECKING:
     import asyncio
@@ -38,7 +38,7 @@ class Builder:
             if loop is not None:
                 loop.call_soon_threadsafe(self._start_task, flight, loop)
             elif not flight.inline:
-                run_on_thread("build", partial(self.run, flight))
+                workers.run("build", partial(self.run, flight))
         except RuntimeError as error:
             # No thread can be started, or the loop is closed and nobody there to be told.
             failure = error if loop is None else GeneratorExit()

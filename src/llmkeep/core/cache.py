@@ -11,7 +11,6 @@ import inspect
 import sys
 import time
 import warnings
-import weakref
 from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -19,16 +18,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from .announcing import Announcer
-from .background import housekeeper
 from .building import Builder
 from .closing import Closer
 from .deadlocks import Actor, actor, waits
 from .errors import CacheClosed, LeaseTimeout, WouldDeadlock
 from .fork import keep_forever, on_fork_in_child
+from .housekeeper import housekeeper
 from .instance import Instance
 from .lease import Lease
 from .ledger import Ledger
 from .policy import Policy
+from .registry import Registry
 from .scopes import Scope
 from .sites import Watch
 from .slots import Factory, Home, Request
@@ -104,7 +104,6 @@ class ClientCache(Generic[S, T]):
             max_age=max_age,
             max_weight=max_weight,
             build_timeout=build_timeout,
-            closes=close is not None,
             close_timeout=close_timeout,
             leak_after=leak_after,
             keep_unclaimed=keep_unclaimed,
@@ -438,13 +437,13 @@ class ClientCache(Generic[S, T]):
 
 
 #: Every cache, for the exit of the interpreter.
-_caches: Final[weakref.WeakSet[ClientCache[Any, Any]]] = weakref.WeakSet()
+_caches: Final[Registry[ClientCache[Any, Any]]] = Registry()
 
 
 def _at_exit() -> None:
     deadline = time.monotonic() + AT_EXIT
     waiters = []
-    for cache in list(_caches):
+    for cache in _caches.living():
         try:
             waiters.append(cache._close_at_exit())
         except Exception as error:  # the others must not be lost with this one

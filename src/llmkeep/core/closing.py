@@ -9,15 +9,18 @@ import inspect
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
-from .background import housekeeper, run_on_thread
+from .housekeeper import housekeeper
+from .workers import workers
 
 if TYPE_CHECKING:
     import asyncio
 
-    from .instance import Instance
+    from .closings import Closing
     from .ledger import Ledger
+
+Closes: TypeAlias = "Coroutine[Any, Any, object]"
 
 
 @final
@@ -30,87 +33,82 @@ class Closer:
         #: A loop whose thread is waiting in `ClientCache.close`, so that nothing can run on it.
         self.blocked_loop: object = None
         # A loop refers to its tasks weakly only.
-        self._tasks: Final[set[asyncio.Task[bool]]] = set()
+        self._tasks: Final[set[asyncio.Task[None]]] = set()
 
     def start(self, ledger: Ledger) -> None:
         """Start one more closer thread."""
         _in_background(partial(self._work, ledger))
 
     def _work(self, ledger: Ledger) -> None:
-        while True:
-            instance = ledger.decide(ledger.closings.next)
-            if instance is None or not self._close_one(ledger, instance):
-                return
+        closing = ledger.decide(ledger.closings.next, None)
+        while closing is not None:
+            self._close_one(ledger, closing)
+            closing = ledger.decide(ledger.closings.next, closing)
 
-    def _close_one(self, ledger: Ledger, instance: Instance) -> bool:
-        """Close `instance`; False if it took so long that another thread replaced this one."""
-        assert self._close is not None
-        error = None
+    def _close_one(self, ledger: Ledger, closing: Closing) -> None:
+        # The last reference to the client goes here, on this thread and outside the lock.
+        client, error = closing.instance.client, None
         try:
-            result = self._close(instance.client)
+            result = None if self._close is None else self._close(client)
             if inspect.isawaitable(result):
-                closing = result if inspect.iscoroutine(result) else _as_coroutine(result)
-                return self._await(ledger, instance, closing)
+                closes = result if inspect.iscoroutine(result) else _as_coroutine(result)
+                self._run_coroutine(ledger, closing, closes)
+                return
         except BaseException as caught:  # whatever a close raises, the next one is due
             error = type(caught).__name__
-        return _report(ledger, instance, error)
+        _report(ledger, closing, error)
 
-    def _await(
-        self, ledger: Ledger, instance: Instance, closing: Coroutine[Any, Any, object]
-    ) -> bool:
-        """Run a coroutine close on its own loop if that runs, else on a short one here."""
+    def _run_coroutine(self, ledger: Ledger, closing: Closing, closes: Closes) -> None:
+        """On its own loop if that runs, else on a short one here."""
+        instance = closing.instance
         loop = None if instance.loop is None else instance.loop()
         if loop is not None and loop.is_running() and loop is not self.blocked_loop:
-            ledger.decide(ledger.closings.hand_over, instance, closing)
+            ledger.decide(ledger.closings.hand_over, closing, closes)
             try:
-                loop.call_soon_threadsafe(self._start_task, ledger, instance, closing, loop)
+                loop.call_soon_threadsafe(self._start_task, ledger, closing, closes, loop)
             except RuntimeError:
                 pass  # closed this very moment
             else:
-                return True
+                return
         if instance.home.loop is not None and loop is not self.blocked_loop:
             # It belongs to a loop that is gone, and on another one it would only do harm.
-            closing.close()
-            return _report(ledger, instance, None, dropped=True)
-        return self._run(ledger, instance, closing)
+            closes.close()
+            _report(ledger, closing, None, dropped=True)
+        else:
+            self._run_here(ledger, closing, closes)
 
-    def _run(
-        self, ledger: Ledger, instance: Instance, closing: Coroutine[Any, Any, object]
-    ) -> bool:
+    def _run_here(self, ledger: Ledger, closing: Closing, closes: Closes) -> None:
         import asyncio
 
-        return asyncio.run(self._finish(ledger, instance, closing))
+        try:
+            asyncio.run(self._finish(ledger, closing, closes))
+        except asyncio.CancelledError:
+            pass  # the close cancelled itself, and that is reported
 
-    async def _finish(
-        self, ledger: Ledger, instance: Instance, closing: Coroutine[Any, Any, object]
-    ) -> bool:
+    async def _finish(self, ledger: Ledger, closing: Closing, closes: Closes) -> None:
         import asyncio
 
         error = None
         try:
-            await asyncio.wait_for(closing, self._limit)
+            await asyncio.wait_for(closes, self._limit)
         except BaseException as caught:
             error = type(caught).__name__
             if isinstance(caught, asyncio.CancelledError):
-                _report(ledger, instance, error)
+                _report(ledger, closing, error)
                 raise
-        return _report(ledger, instance, error)
+        _report(ledger, closing, error)
 
     def _start_task(
-        self,
-        ledger: Ledger,
-        instance: Instance,
-        closing: Coroutine[Any, Any, object],
-        loop: asyncio.AbstractEventLoop,
+        self, ledger: Ledger, closing: Closing, closes: Closes, loop: asyncio.AbstractEventLoop
     ) -> None:
-        task = loop.create_task(self._finish(ledger, instance, closing), context=Context())
+        task = loop.create_task(self._finish(ledger, closing, closes), context=Context())
         self._tasks.add(task)
 
-        def ended(task: asyncio.Task[bool]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            if inspect.getcoroutinestate(closing) == inspect.CORO_CREATED:
+            if inspect.getcoroutinestate(closes) == inspect.CORO_CREATED:
                 # The loop is ending, and cancelled the task before it ran.
-                _in_background(partial(self._run, ledger, instance, closing))
+                _in_background(partial(self._run_here, ledger, closing, closes))
 
         task.add_done_callback(ended)
 
@@ -119,14 +117,12 @@ async def _as_coroutine(awaitable: Any) -> object:
     return await awaitable
 
 
-def _report(
-    ledger: Ledger, instance: Instance, error: str | None, *, dropped: bool = False
-) -> bool:
-    return ledger.decide(partial(ledger.closings.ended, instance, error, dropped=dropped))
+def _report(ledger: Ledger, closing: Closing, error: str | None, *, dropped: bool = False) -> None:
+    ledger.decide(partial(ledger.closings.ended, closing, error, dropped=dropped))
 
 
 def _in_background(work: Callable[[], object]) -> None:
     try:
-        run_on_thread("close", work)
+        workers.run("close", work)
     except RuntimeError:
         housekeeper.run(work)  # at exit no thread can be started; that one is there

@@ -28,12 +28,14 @@ Counts: TypeAlias = "Callable[[Instance], bool]"
 class Closing:
     """One close under way; lives until it is reported, by itself or as overdue."""
 
-    __slots__ = ("coroutine", "deadline")
+    __slots__ = ("coroutine", "deadline", "instance", "overdue")
 
-    def __init__(self, limit: float | None) -> None:
+    def __init__(self, instance: Instance, limit: float | None) -> None:
+        self.instance: Final = instance
         self.deadline: Final = None if limit is None else monotonic() + limit
         #: Set while the close runs on a loop, and no closer thread is busy with it.
         self.coroutine: Coroutine[Any, Any, object] | None = None
+        self.overdue = False
 
 
 @final
@@ -45,51 +47,48 @@ class Closings:
         self._start_closer: Final = start_closer
         self._queue: Final[deque[Instance]] = deque()
         self._closers = 0
-        self.under_way: Final[dict[Instance, Closing]] = {}
+        self.under_way: Final[dict[Closing, None]] = {}
         #: Who waits until none of the instances that it counts is open any more.
         self._awaiting: Final[list[tuple[Counts, Waiter]]] = []
         self.closed = 0
         self.failures = 0
 
     def add(self, instance: Instance) -> None:
-        """`instance` is to be closed."""
-        if self._ledger.policy.closes:
-            self._queue.append(instance)
-            self._want_closer()
-        else:
-            self.under_way[instance] = Closing(None)
-            self.ended(instance, None)
+        """`instance` is to be closed: on a thread of ours, even if that is only to let it go.
+
+        A client's finalizer may take as long as any close.
+        """
+        self._queue.append(instance)
+        self._want_closer()
 
     def _want_closer(self) -> None:
         if self._queue and self._closers < MAX_CLOSERS:
             self._closers += 1
             self._ledger.outbox.append(partial(self._start_closer, self._ledger))
 
-    def next(self) -> Instance | None:
-        """For a closer thread: what to close next, or None to end."""
+    def next(self, former: Closing | None) -> Closing | None:
+        """For a closer thread that is done with `former`: what to close next, or None to end."""
+        if former is not None and former.coroutine is None and former.overdue:
+            return None  # another thread has taken its place
         if not self._queue:
             self._closers -= 1
             return None
-        instance = self._queue.popleft()
-        closing = self.under_way[instance] = Closing(self._ledger.policy.close_timeout)
+        closing = Closing(self._queue.popleft(), self._ledger.policy.close_timeout)
+        self.under_way[closing] = None
         if closing.deadline is not None:
             self._ledger.due_at(closing.deadline)
-        return instance
+        return closing
 
-    def hand_over(self, instance: Instance, coroutine: Coroutine[Any, Any, object]) -> None:
+    def hand_over(self, closing: Closing, coroutine: Coroutine[Any, Any, object]) -> None:
         """The close goes on by itself, on a loop: its thread is free for the next one."""
-        closing = self.under_way.get(instance)
-        if closing is not None:
-            closing.coroutine = coroutine
+        closing.coroutine = coroutine
 
-    def ended(self, instance: Instance, error: str | None, *, dropped: bool = False) -> bool:
-        """A close has ended, or is overdue. False if it had been reported before."""
-        if self.under_way.pop(instance, None) is None:
-            return False
-        ledger = self._ledger
+    def ended(self, closing: Closing, error: str | None, *, dropped: bool = False) -> None:
+        """A close has ended; nothing if it was reported as overdue before."""
+        if self.under_way.pop(closing, self) is self:
+            return
+        ledger, instance = self._ledger, closing.instance
         del ledger.open[instance]
-        # Its finalizer is foreign code: the last reference goes outside the lock.
-        ledger.outbox.append(partial(_let_go, instance.client))
         instance.client = None
         self.closed += 1
         if error is not None:
@@ -98,17 +97,16 @@ class Closings:
         else:
             ledger.emit("Dropped" if dropped else "Closed", instance)
         self._tell_quiet()
-        return True
 
-    def overdue(self, instance: Instance) -> None:
+    def end_overdue(self, closing: Closing) -> None:
         """A close has run out of its time: report it, and replace the thread that hangs in it."""
-        coroutine = self.under_way[instance].coroutine
-        self.ended(instance, "TimeoutError")
-        if coroutine is None:
+        closing.overdue = True
+        # Its finalizer is foreign code: the last reference goes outside the lock.
+        self._ledger.outbox.append(partial(_discard, closing.coroutine, closing.instance.client))
+        self.ended(closing, "TimeoutError")
+        if closing.coroutine is None:
             self._closers -= 1
             self._want_closer()
-        else:
-            self._ledger.outbox.append(partial(_discard, coroutine))
 
     def await_quiet(self, waiter: Waiter, counts: Counts) -> None:
         """Wake `waiter` once none of the instances that `counts` says yes to is open."""
@@ -127,10 +125,6 @@ class Closings:
                 self._ledger.outbox.append(waiter.wake)
 
 
-def _let_go(client: object) -> None:
-    """Nothing: dropping the argument is the point."""
-
-
-def _discard(coroutine: Coroutine[Any, Any, object]) -> None:
-    if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+def _discard(coroutine: Coroutine[Any, Any, object] | None, _client: object) -> None:
+    if coroutine is not None and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
         coroutine.close()  # its loop was closed before it began

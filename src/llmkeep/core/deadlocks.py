@@ -34,6 +34,9 @@ building: Final[ContextVar[Flight | None]] = ContextVar("llmkeep_building", defa
 
 #: Somebody by name, and the tokens that tell whether it stands still.
 Party: TypeAlias = "tuple[str, tuple[object, ...]]"
+Steps: TypeAlias = "tuple[str, ...]"
+#: What was found out for a request; None while that is not known.
+Seen: TypeAlias = "dict[Request, Steps | None]"
 
 
 class Actor(NamedTuple):
@@ -78,7 +81,7 @@ class WaitGraph:
         Raises WouldDeadlock, with the cycle, if that never ended.
         """
         with self._lock:
-            cycle = self._cycle(request, who.same, set())
+            cycle = self._cycle(request, who.same, {})
             if cycle is not None:
                 raise WouldDeadlock("waiting here would never end:", (f"{who.name} waits", *cycle))
             for token in who.waits:
@@ -94,26 +97,23 @@ class WaitGraph:
                 if not requests:
                     self._blocked.pop(token, None)
 
-    def _cycle(
-        self, request: Request, me: tuple[object, ...], seen: set[Request]
-    ) -> tuple[str, ...] | None:
+    def _cycle(self, request: Request, me: tuple[object, ...], seen: Seen) -> Steps | None:
         """The steps from `request` back to `me`, if nobody who could serve it ever will."""
-        seen.add(request)
+        seen[request] = None
         for needed, parties in _served_by(request):
             ways = (self._way(party, me, seen) for party in parties)
             stuck = [way for way in ways if way is not None]
             if len(stuck) >= needed:
-                return stuck[0]
-        return None
+                seen[request] = stuck[0]
+                break
+        return seen[request]
 
-    def _way(
-        self, party: Party, me: tuple[object, ...], seen: set[Request]
-    ) -> tuple[str, ...] | None:
+    def _way(self, party: Party, me: tuple[object, ...], seen: Seen) -> Steps | None:
         name, tokens = party
         if any(token in me for token in tokens):
             return (f"for {name}, which waits for the caller",)
         for request in [each for token in tokens for each in self._blocked.get(token, ())]:
-            onward = None if request in seen else self._cycle(request, me, seen)
+            onward = seen[request] if request in seen else self._cycle(request, me, seen)
             if onward is not None:
                 return (f"for {name}, which waits", *onward)
         return None

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import atexit
 import os
-import weakref
 from typing import Any, Final
 
-_owners: Final[dict[int, tuple[weakref.ref[Any], str]]] = {}
+from .registry import Registry
+
+_owners: Final[Registry[Any]] = Registry()
+_methods: Final[dict[type, str]] = {}
 _inherited: Final[list[object]] = []
 
 
@@ -20,10 +22,10 @@ def on_fork_in_child(owner: object, method: str) -> None:
     """In a forked child, call `owner.<method>()`; `owner` is not kept alive by this.
 
     The methods run before the child's own code, in the order in which they were registered, and
-    must neither wait for a lock nor raise.
+    must neither wait for a lock nor raise. One method per class of owners.
     """
-    number = id(owner)
-    _owners[number] = (weakref.ref(owner, lambda _: _owners.pop(number, None)), method)
+    _methods[type(owner)] = method
+    _owners.add(owner)
 
 
 def keep_forever(inherited: object) -> None:
@@ -32,10 +34,8 @@ def keep_forever(inherited: object) -> None:
 
 
 def _in_child() -> None:
-    for reference, method in list(_owners.values()):
-        owner = reference()
-        if owner is not None:
-            getattr(owner, method)()
+    for owner in _owners.living():
+        getattr(owner, _methods[type(owner)])()
 
 
 def _outlive_the_interpreter() -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .closings import Closings
 from .deadlocks import holder
-from .errors import BuildTimeout, CacheClosed
+from .errors import BuildTimeout, CacheClosed, WouldDeadlock
 from .guard import Guard, reentered
 from .instance import READY, Instance, State
 from .sites import describe
@@ -279,6 +279,8 @@ class Ledger(Guard):
         if home.slots.get(slot.key) is not slot:
             return
         del home.slots[slot.key]
+        # A spec's finalizer is foreign code: the last reference goes outside the lock.
+        self.outbox.append(partial(_let_go, slot))
         if slot.foreign is not None:
             known = home.foreign.get(slot.foreign.hash, ())
             left = tuple(pair for pair in known if pair[1] is not slot.key)
@@ -296,10 +298,11 @@ class Ledger(Guard):
             if any(flight.timed_out for flight in slot.abandoned):
                 self._tell_all(slot, self._build_timeout())
             return
-        starter = next((request for request in slot.requests if request.may_start), None)
+        blocked = {request.waiter.blocks for request in slot.requests}
+        starter = next((each for each in slot.requests if each.may_start(blocked)), None)
         if starter is None:
             if not any(request.is_building for request in slot.requests):
-                self._tell_all(slot, _cannot_build())
+                self._tell_hopeless(slot)
             return
         instance = Instance(self, slot)
         flight = Flight(self, starter, instance, self.policy.build_timeout)
@@ -313,6 +316,17 @@ class Ledger(Guard):
             self.due_at(flight.deadline)
         if flight.loop is not None:
             self.due_at(flight.started + LOOP_CHECK)
+
+    def _tell_hopeless(self, slot: Slot) -> None:
+        """Nobody who waits can build; some perhaps only because others block their loops."""
+        blockers = [each for each in slot.requests if each.waiter.blocks is not None]
+        if blockers and any(each.factory.can_run(each.waiter) for each in slot.requests):
+            for request in blockers:
+                slot.requests.remove(request)
+                self._tell(request, WouldDeadlock("only a task on this thread's loop could build"))
+            self.advance(slot)
+        else:
+            self._tell_all(slot, _cannot_build())
 
     def published(self, flight: Flight, client: Any, label: str, weight: float) -> None:
         """A build succeeded."""
@@ -559,6 +573,10 @@ class Ledger(Guard):
     def emit(self, kind: str, instance: Instance, *details: object) -> None:
         """Have an event told, outside the lock."""
         self.outbox.append(partial(self._announce, kind, instance.id, instance.label, *details))
+
+
+def _let_go(_: object) -> None:
+    """Nothing: dropping the argument is the point."""
 
 
 def _cannot_build() -> TypeError:

@@ -16,7 +16,6 @@ class Policy:
     __slots__ = (
         "build_timeout",
         "close_timeout",
-        "closes",
         "context",
         "failure_backoff",
         "idle_ttl",
@@ -39,7 +38,6 @@ class Policy:
         max_age: float | None = None,
         max_weight: float | None = None,
         build_timeout: float | None = None,
-        closes: bool = False,
         close_timeout: float | None = 10.0,
         leak_after: float | None = None,
         keep_unclaimed: bool = True,
@@ -57,8 +55,6 @@ class Policy:
         self.max_age: Final = _bound("max_age", max_age)
         self.max_weight: Final = _bound("max_weight", max_weight, zero=True)
         self.build_timeout: Final = _bound("build_timeout", build_timeout)
-        #: Whether there is anything to do to close an instance.
-        self.closes: Final = closes
         self.close_timeout: Final = _bound("close_timeout", close_timeout)
         self.leak_after: Final = _bound("leak_after", leak_after)
         self.keep_unclaimed: Final = keep_unclaimed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
 
 if TYPE_CHECKING:
@@ -142,11 +142,12 @@ class Request:
         """Whether a build of this caller, current or abandoned, is still running."""
         return self.flight is not None and not self.flight.over
 
-    @property
-    def may_start(self) -> bool:
-        """Whether this caller can start a build now."""
+    def may_start(self, blocked: Collection[object]) -> bool:
+        """Whether this caller can start a build now, while these loops stand still."""
         if self.flight is not None and self.flight.inline and not self.flight.over:
             return False  # its thread is busy
+        if self.factory.on_loop(self.waiter) and self.waiter.loop in blocked:
+            return False
         return self.factory.can_run(self.waiter)
 
 

@@ -36,10 +36,10 @@ def _builds(ledger: Ledger, now: float) -> float | None:
 def _closes(ledger: Ledger, now: float) -> float | None:
     """Report the closes that are beyond theirs."""
     under_way = ledger.closings.under_way
-    for instance, closing in list(under_way.items()):
+    for closing in list(under_way):
         if closing.deadline is not None and closing.deadline <= now:
-            ledger.closings.overdue(instance)
-    return min((each.deadline for each in under_way.values() if each.deadline), default=None)
+            ledger.closings.end_overdue(closing)
+    return min((each.deadline for each in under_way if each.deadline), default=None)
 
 
 def _loops(ledger: Ledger, now: float) -> float | None:

@@ -31,6 +31,8 @@ class Waiter:
 
     #: The loop whose task waits, if one does.
     loop: asyncio.AbstractEventLoop | None = None
+    #: The loop that stands still meanwhile, if this waits on its thread.
+    blocks: asyncio.AbstractEventLoop | None = None
 
     def wake(self) -> bool:
         """End the waiting, from any thread. False if there is nobody left to wake."""
@@ -41,6 +43,7 @@ class ThreadWaiter(Waiter):
     """A thread waits."""
 
     def __init__(self) -> None:
+        self.blocks = running_loop()
         self._asleep = threading.Lock()
         self._asleep.acquire()
 

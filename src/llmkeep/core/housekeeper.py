@@ -1,19 +1,15 @@
-"""Daemon threads of our own: one that keeps house for all caches, and one per build or close
-that must not run on the caller's thread.
-
-Never an event loop's default executor: it has few threads, and stuck builds would fill it.
-"""
+"""The one thread that looks after what time alone brings about, for all caches of the process."""
 
 from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
 from .fork import on_fork_in_child
+from .registry import Registry
 
 #: Seconds until housekeeping that failed is tried again.
 RETRY: Final = 1.0
@@ -26,21 +22,10 @@ class Swept(Protocol):
         """Do what is due at `now` (monotonic seconds); when to come again, None for never."""
 
 
-def run_on_thread(name: str, work: Callable[[], object]) -> None:
-    """Run `work` on a daemon thread.
-
-    While the interpreter shuts down no thread can be started: the housekeeper runs it then.
-    """
-    try:
-        threading.Thread(target=work, name=f"llmkeep-{name}", daemon=True).start()
-    except RuntimeError:
-        housekeeper.run(work)
-
-
 class Housekeeper:
-    """The one thread that looks after time limits, idle instances and dead loops.
+    """Time limits, idle instances, dead loops.
 
-    It sleeps until something is due, and is not there before anything can be.
+    Its thread sleeps until something is due, and is not there before anything can be.
     """
 
     def __init__(self) -> None:
@@ -48,7 +33,7 @@ class Housekeeper:
         on_fork_in_child(self, "_start_over")
 
     def _start_over(self) -> None:
-        self._watched: weakref.WeakSet[Swept] = weakref.WeakSet()
+        self._watched: Registry[Swept] = Registry()
         # A SimpleQueue's put is reentrant: a signal handler may poke.
         self._queue: SimpleQueue[Callable[[], object] | float] = SimpleQueue()
         self._starting = threading.Lock()
@@ -69,7 +54,7 @@ class Housekeeper:
         self._ensure_running()
 
     def run(self, work: Callable[[], object]) -> None:
-        """Run `work` on the housekeeper's own thread."""
+        """Run `work` on the housekeeper's own thread: short work, that waits for nothing."""
         self._queue.put(work)
         self._ensure_running()
 
@@ -90,25 +75,27 @@ class Housekeeper:
     def _loop(self) -> None:
         queue = self._queue
         while True:
-            now = time.monotonic()
-            wait = None if self._due is None else max(self._due - now, 0.0)
             try:
-                item = queue.get(timeout=wait)
+                item = queue.get(timeout=self._patience())
             except Empty:
-                item = now
                 self._due = self._sweep_all()
                 continue
-            if callable(item):
-                try:
-                    item()
-                except Exception as error:  # the next work must not be lost with this one
-                    _log_failure(error)
-            elif self._due is None or item < self._due:
-                self._due = item
+            if not callable(item):
+                self._due = item if self._due is None else min(self._due, item)
+                continue
+            try:
+                item()
+            except Exception as error:  # the next work must not be lost with this one
+                _log_failure(error)
+
+    def _patience(self) -> float | None:
+        if self._due is None:
+            return None
+        return min(max(self._due - time.monotonic(), 0.0), threading.TIMEOUT_MAX)
 
     def _sweep_all(self) -> float | None:
         due: list[float | None] = []
-        for swept in list(self._watched):
+        for swept in self._watched.living():
             try:
                 due.append(swept.sweep(time.monotonic()))
             except Exception as error:  # the others must not be lost with this one
