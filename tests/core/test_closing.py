@@ -1,0 +1,261 @@
+"""I4, second half: a close that raises or hangs is an event and loses nothing else; a coroutine
+close runs on the loop that it belongs to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from llmkeep import Scope
+from llmkeep.core.events import Closed, CloseFailed, Dropped
+from tests.core.conftest import MakeCache
+from tests.core.tools import WAIT, Client, Gate, Recorder, alease, lease, start, sweep, until
+
+
+@pytest.fixture(autouse=True)
+def open_gate(gate: Gate) -> Gate:
+    gate.open()
+    return gate
+
+
+class Broken(Exception):
+    """What closes raise here."""
+
+
+def raising(client: Client) -> None:
+    raise Broken("sk-secret")
+
+
+async def araising(client: Client) -> None:
+    raise Broken("sk-secret")
+
+
+@pytest.mark.parametrize("close", [raising, araising], ids=["close", "coroutine close"])
+def test_i4_a_close_that_raises_is_an_event_and_hides_no_exception_of_the_body(
+    make_cache: MakeCache, close: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The body's own exception passes; the close's is told by its type, and never by its text."""
+    events = Recorder()
+    cache = make_cache(close=close, max_idle=0)
+    cache.subscribe(events)
+
+    with pytest.raises(KeyError, match="the body's own"), cache.lease("k"):
+        raise KeyError("the body's own")
+
+    until(lambda: events.of(CloseFailed))
+    assert [event.error for event in events.of(CloseFailed)] == ["Broken"]
+    assert "CloseFailed" in caplog.text
+    assert "sk-secret" not in caplog.text
+    figures = cache.stats()
+    assert (figures.closed, figures.close_failures, figures.live) == (1, 1, 0)
+
+
+def test_i4_closes_that_raise_keep_no_other_from_being_closed(make_cache: MakeCache) -> None:
+    """Each of many is closed, whatever the ones before it raised, SystemExit included."""
+    closed: list[Any] = []
+
+    def close(client: Client) -> None:
+        closed.append(client.spec)
+        raise (Broken, SystemExit, KeyboardInterrupt)[client.spec % 3]
+
+    cache = make_cache(close=close)
+    for number in range(30):
+        lease(cache, number)
+
+    cache.clear()
+
+    until(lambda: cache.stats().close_failures == 30)
+    assert sorted(closed) == list(range(30))
+
+
+def test_i4_closes_that_hang_are_reported_and_keep_no_other_from_being_closed(
+    make_cache: MakeCache,
+) -> None:
+    """Past `close_timeout` a close is told as failed, and others go on; when it ends after all,
+    it is not told again.
+    """
+    go = threading.Event()
+    closed: list[int] = []
+    events = Recorder()
+
+    def close(client: Client) -> None:
+        if client.spec < 20:
+            go.wait(WAIT)
+        closed.append(client.spec)
+
+    cache = make_cache(close=close, close_timeout=1000.0)
+    cache.subscribe(events)
+    for number in range(20):
+        lease(cache, number)
+    cache.clear()
+    until(lambda: cache.stats().closed == 20 or sweep(cache, 1001))
+    until(lambda: len(events.of(CloseFailed)) == 20)
+    assert {event.error for event in events.of(CloseFailed)} == {"TimeoutError"}
+
+    for number in range(20, 25):
+        lease(cache, number)
+    cache.clear()
+    until(lambda: set(closed) == {20, 21, 22, 23, 24})
+    go.set()
+    until(lambda: len(closed) == 25)
+    assert (cache.stats().closed, cache.stats().close_failures) == (25, 20)
+
+
+def test_i4_a_coroutine_close_that_hangs_is_cancelled_at_its_limit(
+    make_cache: MakeCache,
+) -> None:
+    """A coroutine can be told to stop: it is, and reported."""
+    ended: list[str] = []
+
+    async def close(client: Client) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    events = Recorder()
+    cache = make_cache(close=close, close_timeout=0.01)
+    cache.subscribe(events)
+    lease(cache)
+
+    cache.clear()
+
+    until(lambda: events.of(CloseFailed))
+    until(lambda: ended == ["cancelled"])
+    assert events.of(CloseFailed)[0].error == "TimeoutError"
+
+
+def test_i4_a_coroutine_close_runs_on_the_loop_that_built_the_instance(
+    make_cache: MakeCache, gate: Gate
+) -> None:
+    """Whoever retires it, on whatever thread, its close is a task on its own loop."""
+    loops: list[Any] = []
+
+    async def close(client: Client) -> None:
+        await asyncio.sleep(0)
+        loops.append(asyncio.get_running_loop())
+
+    cache = make_cache(None, abuild=gate.abuild, close=close)
+
+    async def main() -> None:
+        await alease(cache)
+        await asyncio.to_thread(cache.clear)
+        await asyncio.to_thread(until, lambda: cache.stats().closed)
+        assert loops == [asyncio.get_running_loop()]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("where", ["gone", "never"])
+def test_i4_a_coroutine_close_without_a_loop_of_its_own_runs_on_a_short_one(
+    make_cache: MakeCache, gate: Gate, where: str
+) -> None:
+    """Built on a loop that has ended, or on a thread: the close gets a loop on our thread."""
+    seen: list[str] = []
+
+    async def close(client: Client) -> None:
+        await asyncio.sleep(0)
+        seen.append(threading.current_thread().name)
+
+    cache = make_cache(abuild=gate.abuild, close=close)
+    if where == "gone":
+        asyncio.run(alease(cache))
+    else:
+        lease(cache)
+
+    cache.clear()
+
+    until(lambda: cache.stats().closed == 1)
+    assert seen == ["llmkeep-close"]
+    assert cache.stats().close_failures == 0
+
+
+def test_i4_a_coroutine_close_whose_loop_ends_before_it_began_is_made_up_for(
+    make_cache: MakeCache, gate: Gate
+) -> None:
+    """`asyncio.run` cancels what is left on its loop; a close that had not begun is still owed."""
+    closed: list[int] = []
+
+    async def close(client: Client) -> None:
+        await asyncio.sleep(0)
+        closed.append(client.spec)
+
+    cache = make_cache(None, abuild=gate.abuild, close=close)
+
+    async def main(number: int) -> None:
+        await alease(cache, number)
+        cache.clear()  # the closer thread and the end of this loop are on their way now
+
+    for number in range(30):
+        asyncio.run(main(number))
+
+    until(lambda: cache.stats().closed == 30)
+    assert cache.stats().close_failures == 30 - len(closed)
+    assert len(closed) == len(set(closed))
+
+
+def test_i4_a_close_may_return_any_awaitable(make_cache: MakeCache) -> None:
+    """What a close returns is awaited if it can be, and ignored if not."""
+    steps: list[str] = []
+
+    class Awaitable:
+        def __await__(self) -> Any:
+            steps.append("awaited")
+            yield from asyncio.sleep(0).__await__()
+
+    cache = make_cache(close=lambda client: Awaitable() if client.spec == 1 else "ignored")
+    events = Recorder()
+    cache.subscribe(events)
+    lease(cache, 1)
+    lease(cache, 2)
+    cache.clear()
+
+    until(lambda: len(events.of(Closed)) == 2)
+    assert steps == ["awaited"]
+
+
+def test_i4_without_a_close_an_instance_is_let_go(make_cache: MakeCache) -> None:
+    """Nothing to do is done at once, and counted."""
+    cache = make_cache(close=None)
+    lease(cache)
+    cache.clear()
+    until(lambda: cache.stats().closed == 1)
+
+
+def test_i4_no_thread_is_left_when_the_closes_are_done(make_cache: MakeCache) -> None:
+    """Closer threads end with the work."""
+    cache = make_cache()
+    for number in range(50):
+        lease(cache, number)
+    cache.clear()
+    until(lambda: cache.stats().closed == 50)
+    until(lambda: not [each for each in threading.enumerate() if each.name == "llmkeep-close"])
+
+
+def test_i5_a_coroutine_close_never_runs_on_another_loop_than_its_own(
+    make_cache: MakeCache, gate: Gate
+) -> None:
+    """With a scope per loop an instance whose loop is gone is dropped with an event instead."""
+    ran: list[Client] = []
+
+    async def close(client: Client) -> None:
+        ran.append(client)
+
+    events = Recorder()
+    cache = make_cache(abuild=gate.abuild, close=close, scope=Scope.LOOP)
+    cache.subscribe(events)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(alease(cache))
+    loop.close()  # without ceremony
+
+    sweep(cache, 0)
+
+    until(lambda: events.of(Dropped))
+    assert (cache.stats().closed, cache.stats().close_failures) == (1, 0)
+    assert not ran
+    start(cache.close).result(WAIT)
