@@ -6,7 +6,7 @@ on it, from any thread, event loop, worker or forked child. Not here: agents.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 try:
     import langchain_core  # noqa: F401
@@ -18,17 +18,15 @@ except ImportError as missing:
 from .adapters import Adapter, MissingExtra, ModelConfigurationError
 from .caches import ModelCache, aclose, clear, close, default_cache, stats
 from .configuration import Configuration
-from .handle import handle_of
+from .handle import ModelHandle, handle_of
 from .providers import find, register
-
-if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
 
 __all__ = [
     "Adapter",
     "MissingExtra",
     "ModelCache",
     "ModelConfigurationError",
+    "ModelHandle",
     "aclose",
     "chat_model",
     "clear",
@@ -41,7 +39,7 @@ __all__ = [
 
 def chat_model(
     model: str | None = None, *, model_provider: str | None = None, **parameters: Any
-) -> BaseChatModel:
+) -> ModelHandle:
     """A handle for `provider:model`: an instance of the provider's class that leases per call.
 
         llm = chat_model("openai:gpt-5-mini", temperature=0)

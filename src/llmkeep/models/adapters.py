@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import itertools
 import os
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
@@ -110,6 +111,8 @@ class Adapter:
     """Fields of `HANDLE_FIELDS` that this class does put into its requests."""
     model_parameter: str = "model"
     """The parameter of the class that names the model."""
+    serial: int = field(default_factory=itertools.count().__next__, init=False, repr=False)
+    """Tells this adapter from another that takes its place in the table."""
 
     #: Read by HTTP clients on behalf of every provider that uses one.
     HTTP_VARIABLES: ClassVar[tuple[str, ...]] = (

@@ -137,7 +137,7 @@ class Configuration:
         return ModelLease(self)
 
     def _spec(self, looked: Looked) -> Spec:
-        sealed = freeze((self.adapter.provider, structure(self._arguments), looked))
+        sealed = freeze((self.adapter.serial, structure(self._arguments), looked))
         return Spec((self, looked), sealed.key, sealed.foreign)
 
     def __deepcopy__(self, memo: object) -> Configuration:

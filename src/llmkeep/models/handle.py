@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 import pydantic
 from langchain_core.language_models import BaseChatModel
@@ -27,7 +27,7 @@ from .resolving import Resolved
 SEALED: Final = "llmkeep_configuration"
 
 
-def handle_of(configuration: Configuration, own: Mapping[str, Any]) -> BaseChatModel:
+def handle_of(configuration: Configuration, own: Mapping[str, Any]) -> ModelHandle:
     """A handle for `configuration`, with the fields in `own` on itself; the instance is ready.
 
     Raises ModelConfigurationError or MissingExtra, one line, when there can be no such model.
@@ -36,7 +36,7 @@ def handle_of(configuration: Configuration, own: Mapping[str, Any]) -> BaseChatM
     resolved = configuration.resolve()
     caches.warm(resolved)
     resolved.forget_fresh()  # another configuration had made the same instance before
-    handle: BaseChatModel = _handle_class(resolved)._made(configuration, resolved, checked)
+    handle: ModelHandle = _handle_class(resolved)._made(configuration, resolved, checked)
     return handle
 
 
@@ -133,6 +133,20 @@ class Handle:
     def __reduce__(self) -> Any:
         sealed = _sealed(self).for_pickle(self.llmkeep_model_class)
         return _from_pickle, (*sealed, _given(self))
+
+
+if TYPE_CHECKING:
+
+    class ModelHandle(BaseChatModel):
+        """What `chat_model` returns: an instance of the provider's class, and this."""
+
+        llmkeep_configuration: Configuration
+
+        def invalidate(self) -> bool:
+            """Retire the kept instance; True if there was one."""
+            raise NotImplementedError
+else:
+    ModelHandle = Handle
 
 
 def _sealed(handle: Handle) -> Configuration:

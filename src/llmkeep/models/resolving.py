@@ -61,7 +61,7 @@ class Resolved:
         self.model_class: Final = type(model)
         parts, built = _parts(adapter, model, self._arguments, looked)
         self._structure: Final = (adapter.provider, *sorted(parts.items()))
-        sealed = freeze(self._structure)
+        sealed = freeze((adapter.serial, self._structure))
         #: The caches are told the key, and build from this.
         self.spec: Final = Spec(self, sealed.key, sealed.foreign)
         shown = {name: masked(value, name) for name, value in _fields(model) if name not in built}
