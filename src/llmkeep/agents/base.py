@@ -1,0 +1,203 @@
+"""`StatefulAgent`: what every agent of a user is made of. Subclass it for an agent of your own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from contextvars import ContextVar
+from typing import Any, ClassVar, Final, Self
+from uuid import UUID
+
+from ag_ui.core import Event, TextMessageContentEvent, TextMessageStartEvent, ToolCallStartEvent
+from langchain_core.language_models.chat_models import BaseChatModel
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from llmkeep.settings import settings
+
+from . import instances
+from .choice import InstanceKey, choose, default_model_of, endpoint, split_model
+from .graphs import Graph, RunContext, Tools, agraph_for, forget_graphs, graph_for
+from .instances import Factory
+from .memory import SHARED_MEMORY, UserId
+from .run import Prepared, Run
+
+DEFAULT_SESSION: Final = "default"
+
+#: Set while `create` constructs: it makes the model ready itself, without blocking the loop.
+_created: ContextVar[bool] = ContextVar("created", default=False)
+
+
+class StatefulAgent:
+    """An agent of one user, with a model, tools, a prompt, and a memory for each session.
+
+    Constructing one makes its model ready, which blocks where there is none yet; in a coroutine use
+    `create`. It never touches `db_session`. Subclasses say what they are by the extension points
+    `_get_default_model`, `_get_temperature`, `_get_parameters`, `tools` and `_build_prompt`. Two
+    that come to the same model and settings share one instance of it.
+
+    Args:
+        user_id: whose agent it is; conversations never cross users, and 1 is not "1".
+        db_session: handed to tools as `runtime.context.db_session`, and not used otherwise.
+        user: handed to tools as `runtime.context.user`.
+
+    Raises TypeError for a user id that is neither text, a number nor a UUID, and what making the
+    model raises.
+    """
+
+    _llm_cache: ClassVar[Mapping[InstanceKey, BaseChatModel]] = instances.READY
+    """The instances that are ready, of all agents, by `(provider, model, temperature, ...)`."""
+
+    def __init__(self, user_id: UserId, db_session: Any, user: Any = None) -> None:
+        if not isinstance(user_id, str | int | UUID):
+            raise TypeError(f"user_id is a {type(user_id).__name__}: give text, a number or a UUID")
+        self.user_id: Final = user_id
+        self.db_session: Final = db_session
+        self.user: Final = user
+        provider, model = split_model(
+            self._get_default_model(),
+            settings.llm.default_provider,
+            own_server=settings.llm.base_url is not None,
+        )
+        self._choice: Final = choose(
+            provider, model, self._get_temperature(), self._get_parameters(provider)
+        )
+        self._max_steps: Final = settings.agents.max_steps
+        self._own_tools: Tools | None = None
+        if not _created.get():
+            instances.ready(self._choice)
+
+    @classmethod
+    async def create(cls, user_id: UserId, db_session: Any, user: Any = None) -> Self:
+        """Construct one without ever blocking the loop."""
+        token = _created.set(True)
+        try:
+            agent = cls(user_id, db_session, user)
+        finally:
+            _created.reset(token)
+        await agent._ready_graph()
+        return agent
+
+    # --- extension points --------------------------------------------------------------------
+
+    def _get_default_model(self) -> str:
+        """`model` or `provider:model`."""
+        return default_model_of(settings.llm.default_provider)
+
+    def _get_temperature(self) -> float | None:
+        """None: the provider's own default."""
+        return None
+
+    def _get_parameters(self, provider: str) -> Mapping[str, Any]:
+        """Further parameters of the model, as `llmkeep.chat_model` takes them."""
+        if settings.llm.base_url is not None and provider == settings.llm.default_provider:
+            return endpoint(provider, settings.llm.base_url)
+        return {}
+
+    @property
+    def tools(self) -> Tools:
+        """What the model may call. Agents that give the same objects share one compiled graph."""
+        return ()
+
+    def _build_prompt(self) -> str:
+        """The system prompt, asked for at each message; it may depend on the user."""
+        return ""
+
+    @property
+    def checkpointer(self) -> BaseCheckpointSaver[Any]:
+        """Where conversations are kept: by default in this process, and bounded."""
+        return SHARED_MEMORY
+
+    # --- what it is made of ------------------------------------------------------------------
+
+    @property
+    def llm(self) -> BaseChatModel:
+        """The model: a handle that leases the shared instance for each call."""
+        return instances.ready(self._choice)
+
+    @property
+    def graph_agent(self) -> Graph:
+        """The compiled graph with this agent's checkpointer, for use of its own.
+
+        Its conversations are the same if the thread is `llmkeep.agents.thread_of(user, session)`.
+        """
+        return graph_for(self.llm, self._fixed_tools).copy({"checkpointer": self.checkpointer})
+
+    @property
+    def _fixed_tools(self) -> Tools:
+        """`tools`, looked at once: some agents make them anew each time."""
+        if self._own_tools is None:
+            self._own_tools = tuple(self.tools)
+        return self._own_tools
+
+    async def _ready_graph(self) -> Graph:
+        if type(self).llm is StatefulAgent.llm:
+            llm = await self._get_or_create_llm_async(self._choice.key, self._choice.build)
+        else:
+            llm = self.llm
+        return await agraph_for(llm, self._fixed_tools)
+
+    # --- conversations -----------------------------------------------------------------------
+
+    def stream_response(
+        self, message: str, session_id: str = DEFAULT_SESSION
+    ) -> AsyncGenerator[Event, None]:
+        """Answer `message`, as AG-UI events, the last of which is RUN_FINISHED or RUN_ERROR.
+
+        What goes wrong is told by RUN_ERROR and not raised. Closing the stream stops the run.
+        """
+        return self._new_run(session_id).events(message)
+
+    async def respond(self, message: str, session_id: str = DEFAULT_SESSION) -> str:
+        """Answer `message` with the final text alone.
+
+        Raises what made the run fail: the provider's own exception.
+        """
+        run = self._new_run(session_id)
+        text: list[str] = []
+        async with aclosing(run.events(message)) as events:
+            async for event in events:
+                if isinstance(event, TextMessageStartEvent | ToolCallStartEvent):
+                    text.clear()  # what was said before a tool was called is not the answer
+                elif isinstance(event, TextMessageContentEvent):
+                    text.append(event.delta)
+        if run.error is not None:
+            raise run.error
+        return "".join(text)
+
+    def _new_run(self, session_id: str) -> Run:
+        return Run(self.user_id, session_id, lambda: self._prepare(session_id), self._max_steps)
+
+    async def _prepare(self, session_id: str) -> Prepared:
+        context = RunContext(
+            user_id=self.user_id,
+            session_id=session_id,
+            db_session=self.db_session,
+            user=self.user,
+            prompt=self._build_prompt(),
+        )
+        return Prepared(await self._ready_graph(), context, self.checkpointer)
+
+    # --- the shared instances ----------------------------------------------------------------
+
+    @classmethod
+    async def _get_or_create_llm_async(
+        cls, cache_key: InstanceKey, llm_factory: Factory
+    ) -> BaseChatModel:
+        """The instance under `cache_key`, made by one call of `llm_factory` however many ask.
+
+        From any loop and any thread; a factory may be a coroutine function. What it makes is
+        handed out bare and never closed, only dropped.
+        """
+        return await instances.get_or_create(cache_key, llm_factory)
+
+    @classmethod
+    def clear_llm_cache(cls) -> None:
+        """Drop the instances of all agents. Calls under way end in peace, the next builds anew."""
+        instances.forget_all()
+        forget_graphs()
+
+    @classmethod
+    def get_cache_stats(cls) -> dict[str, Any]:
+        """`size` and `keys` of what is ready, and the figures of `llmkeep.core.Stats`."""
+        keys = list(cls._llm_cache)
+        return {"size": len(keys), "keys": keys, **instances.stats()}

@@ -1,0 +1,88 @@
+"""What is told of a failure: one line for a person, with no secret in it.
+
+An exception's text is foreign: a provider quotes the key it refused, an HTTP client the address
+with its token. So it is shortened to a line, and what looks like a credential, or is one of this
+process's own, is blotted out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from langgraph.errors import GraphRecursionError
+
+from llmkeep.core.errors import LLMKeepError
+
+#: Characters of a foreign text that are passed on.
+MAX_LENGTH: Final = 500
+
+_BLOT: Final = "***"
+
+#: Environment variables whose value is never shown.
+_SECRET_NAME: Final = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+
+#: The shortest value that is taken for a secret: shorter ones are words, and would blot out text.
+_SECRET_LENGTH: Final = 8
+
+_SHAPES: Final = (
+    # user:password@ in an address
+    (re.compile(r"(?<=://)[^/\s@]+@"), f"{_BLOT}@"),
+    # ?api_key=..., "token": "...", API key provided: ..., Authorization: Bearer ...
+    (
+        re.compile(
+            r"(?i)((?:(?:api|access)[-_ ]?key|[?&]key|token|secret|passw(?:or)?d|authorization)"
+            r"(?: provided)?[\"']?\s*[=:]\s*[\"']?(?:bearer\s+|basic\s+)?)[^\s\"'&,;)}]+"
+        ),
+        rf"\1{_BLOT}",
+    ),
+    (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]+"), rf"\1{_BLOT}"),
+    # The forms that keys of OpenAI, Anthropic, Google, AWS, GitHub, Slack ... and JWTs have
+    (re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|xox[abps])[-_][\w*.-]{6,}"), _BLOT),
+    (re.compile(r"\b(?:AIza|AKIA|ASIA|eyJ)[\w.*-]{12,}"), _BLOT),
+)
+
+
+def redacted(text: str) -> str:
+    """The text in one line of at most `MAX_LENGTH` characters, credentials blotted out."""
+    for secret in _own_secrets():
+        text = text.replace(secret, _BLOT)
+    for shape, blot in _SHAPES:
+        text = shape.sub(blot, text)
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."
+
+
+def told_to_model(error: Exception) -> str:
+    """What the model reads of a tool's failure."""
+    return redacted(f"{type(error).__name__}: {error}".removeprefix("ToolException: "))
+
+
+def told_to_user(error: BaseException) -> tuple[str, str]:
+    """What a person reads of a failed run, and a code for programs."""
+    status = getattr(error, "status_code", None)
+    if isinstance(error, LLMKeepError):  # our own text: it says what to change, and no secret
+        return " ".join(str(error).split()), "configuration"
+    if isinstance(error, GraphRecursionError):
+        return "the answer took too many steps and was stopped: see AGENTS__MAX_STEPS", "max_steps"
+    if status in (401, 403):  # the text quotes the key
+        return f"the provider refused the API key (HTTP {status})", "refused_key"
+    if isinstance(status, int):
+        return redacted(f"the provider answered HTTP {status}: {error}"), f"http_{status}"
+    if _is_unreachable(error):
+        return f"the provider cannot be reached ({type(error).__name__})", "unreachable"
+    return redacted(f"{type(error).__name__}: {error}"), "failed"
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    """Every SDK has its own class for it, most of them with one of these names among the bases."""
+    names = {base.__name__ for base in type(error).__mro__}
+    return bool(names & {"APIConnectionError", "TransportError", "ConnectionError"})
+
+
+def _own_secrets() -> Iterator[str]:
+    for name, value in os.environ.items():
+        if len(value) >= _SECRET_LENGTH and _SECRET_NAME.search(name):
+            yield value

@@ -1,0 +1,161 @@
+"""The compiled graphs: one for each model instance and set of tools, shared by all agents.
+
+A graph is compiled without a checkpointer, which is put in where it is used, and holds nothing of
+a user: who asks, and with which prompt, travels in the run's `RunContext`, which tools and
+middleware read as `runtime.context`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain.agents.middleware.types import AgentState, ToolCallRequest
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import SystemMessage, ToolMessage
+from langchain_core.tools import BaseTool
+from langgraph.errors import GraphBubbleUp
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command
+from typing_extensions import override
+
+from llmkeep.core import ClientCache
+
+from .faults import told_to_model
+from .memory import UserId
+from .stopping import stoppable
+
+Tools = Sequence[BaseTool | Callable[..., Any]]
+Graph = CompiledStateGraph[Any, "RunContext", Any, Any]
+ToolAnswer = ToolMessage | Command[Any]
+A = TypeVar("A", bound=ToolAnswer)
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What is a user's own in a run; lives as long as the run.
+
+    A tool gets it by a parameter `runtime: ToolRuntime[RunContext]`, as `runtime.context`.
+    """
+
+    user_id: UserId
+    session_id: str
+    db_session: Any = None
+    user: Any = None
+    prompt: str = ""
+
+
+_graphs: Final = ClientCache[tuple[int, ...], Graph](name="graphs", label=lambda _key: "graph")
+
+
+def graph_for(llm: BaseChatModel, tools: Tools) -> Graph:
+    """The graph for a model and tools, compiled by the first who asks."""
+    with _graphs.lease(_key(llm, tools), build=lambda _key: _compile(llm, tools)) as graph:
+        return graph
+
+
+async def agraph_for(llm: BaseChatModel, tools: Tools) -> Graph:
+    """The same; a graph that is not there yet is compiled off the loop."""
+    async with _graphs.lease(_key(llm, tools), build=lambda _key: _compile(llm, tools)) as graph:
+        return graph
+
+
+def forget_graphs() -> None:
+    """Drop every graph, and the models in it."""
+    _graphs.clear()
+
+
+def _key(llm: BaseChatModel, tools: Tools) -> tuple[int, ...]:
+    """Models and tools count as themselves: a tool that knows its user is never another's.
+
+    The graph keeps them alive, so that no two of them ever have the same `id`.
+    """
+    return (id(llm), *map(id, tools))
+
+
+def _compile(llm: BaseChatModel, tools: Tools) -> Graph:
+    return create_agent(
+        llm,
+        tools if can_call_tools(llm) else (),
+        middleware=(_Conversation(),),
+        context_schema=RunContext,
+    )
+
+
+def can_call_tools(llm: BaseChatModel) -> bool:
+    """Whether tools can be bound to the model, as far as it tells."""
+    if (llm.profile or {}).get("tool_calling") is False:
+        return False
+    return type(llm).bind_tools is not BaseChatModel.bind_tools
+
+
+class _Conversation(AgentMiddleware[AgentState[Any], RunContext]):
+    """What every turn needs: the user's prompt, and tools that fail as a result."""
+
+    @override
+    def wrap_model_call(
+        self,
+        request: ModelRequest[RunContext],
+        handler: Callable[[ModelRequest[RunContext]], ModelResponse[Any]],
+    ) -> ModelResponse[Any]:
+        return handler(_with_prompt(request))
+
+    @override
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[RunContext],
+        handler: Callable[[ModelRequest[RunContext]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any]:
+        return await stoppable(handler(_with_prompt(request)))
+
+    @override
+    def wrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolAnswer]
+    ) -> ToolAnswer:
+        try:
+            return _named(handler(request))
+        except GraphBubbleUp:
+            raise
+        except Exception as error:
+            return _failure(request, error)
+
+    @override
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolAnswer]]
+    ) -> ToolAnswer:
+        try:
+            return _named(await stoppable(handler(request)))
+        except GraphBubbleUp:
+            raise
+        except Exception as error:
+            return _failure(request, error)
+
+
+def _with_prompt(request: ModelRequest[RunContext]) -> ModelRequest[RunContext]:
+    context: RunContext | None = request.runtime.context  # none where the graph is used directly
+    if context is None or not context.prompt:
+        return request
+    return request.override(system_message=SystemMessage(context.prompt))
+
+
+def _failure(request: ToolCallRequest, error: Exception) -> ToolMessage:
+    """The model reads what went wrong, and the run goes on."""
+    return _named(
+        ToolMessage(
+            told_to_model(error),
+            name=request.tool_call["name"],
+            tool_call_id=request.tool_call["id"],
+            status="error",
+        )
+    )
+
+
+def _named(answer: A) -> A:
+    """A result has its id from the start: the one seen live is the one that is kept."""
+    if isinstance(answer, ToolMessage) and answer.id is None:
+        answer.id = str(uuid.uuid4())
+    return answer

@@ -1,0 +1,62 @@
+"""The commands and their options; what they do is in the modules beside this one.
+
+Light: what a command needs is imported when it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import llmkeep
+
+app = typer.Typer(
+    help="LLM instances that are built once and kept, and a conversation on them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"llmkeep {llmkeep.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Tell and end.")
+    ] = False,
+) -> None:
+    """What is common to all commands."""
+
+
+@app.command()
+def chat(
+    model: Annotated[
+        str | None,
+        typer.Option(help="provider:model, for example openai:gpt-5-mini or local:smollm2."),
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="The address of an OpenAI-compatible server.")
+    ] = None,
+) -> None:
+    """Talk with a model. With a pipe for input, answer each line and end.
+
+    Without --model: the provider whose key is in the environment, else an OpenAI-compatible server
+    on this machine (Ollama, LM Studio, llama.cpp, vLLM), else the small model in the box.
+    """
+    from .faults import one_line
+
+    try:
+        from .chat import talk
+
+        is_well = talk(model, base_url)
+    except Exception as error:  # a person is at the other end: no traceback
+        typer.echo(f"llmkeep: {one_line(error)}", err=True)
+        raise typer.Exit(1) from None
+    sys.exit(0 if is_well else 1)
