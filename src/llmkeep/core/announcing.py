@@ -28,8 +28,6 @@ class Announcer:
     does not call itself.
     """
 
-    __slots__ = ("__weakref__", "_cache_name", "_callbacks", "_news", "_telling")
-
     def __init__(self, cache_name: str) -> None:
         self._cache_name: Final = cache_name
         self._callbacks: Final[list[Callback]] = []
@@ -37,8 +35,10 @@ class Announcer:
         on_fork_in_child(self, "_start_over")
 
     def _start_over(self) -> None:
-        self._news: deque[events.Event] = deque()
+        #: Bounded, for the case that a subscriber never returns: then the oldest are lost.
+        self._news: deque[events.Event] = deque(maxlen=10_000)
         self._telling = threading.Lock()
+        self._thread_called = False
 
     def subscribe(self, callback: Callback) -> Callable[[], None]:
         """Call `callback` with every event; returns what ends that."""
@@ -55,12 +55,15 @@ class Announcer:
         if not self._callbacks and kind not in _TROUBLE:
             return
         self._news.append(getattr(events, kind)(self._cache_name, instance, label, *details))
-        if housekeeper.is_this_thread():
-            workers.run("events", self._tell)  # a slow subscriber must not hold up all caches
-        else:
+        if not housekeeper.is_this_thread():
             self._tell()
+        elif not self._thread_called:
+            # A slow subscriber must not hold up the housekeeping of all caches.
+            self._thread_called = True
+            workers.run("events", self._tell)
 
     def _tell(self) -> None:
+        self._thread_called = False
         while self._news and self._telling.acquire(blocking=False):
             try:
                 while self._news:

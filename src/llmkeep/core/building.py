@@ -6,6 +6,7 @@ Every call ends in exactly one report to the ledger, `published` or `failed`.
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable
 from contextvars import Context
 from functools import partial
@@ -13,6 +14,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, final
 
 from .deadlocks import building
+from .loops import hold_until_closed
 from .workers import workers
 
 if TYPE_CHECKING:
@@ -33,16 +35,20 @@ class Builder:
 
     def launch(self, flight: Flight) -> None:
         """Start the build, unless its caller runs it itself."""
-        loop = flight.loop
+        failure: BaseException = GeneratorExit()  # the loop is gone, and nobody there to be told
         try:
+            if not flight.is_task:
+                if not flight.inline:
+                    workers.run("build", partial(self.run, flight))
+                return
+            loop = flight.loop
             if loop is not None:
                 loop.call_soon_threadsafe(self._start_task, flight, loop)
-            elif not flight.inline:
-                workers.run("build", partial(self.run, flight))
+                return
         except RuntimeError as error:
-            # No thread can be started, or the loop is closed and nobody there to be told.
-            failure = error if loop is None else GeneratorExit()
-            flight.ledger.inbox.append(partial(flight.ledger.failed, flight, failure))
+            if not flight.is_task:
+                failure = error  # no thread can be started
+        flight.ledger.inbox.append(partial(flight.ledger.failed, flight, failure))
 
     def run(self, flight: Flight) -> None:
         """Run a blocking build here."""
@@ -69,8 +75,15 @@ class Builder:
 
     def _start_task(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> None:
         task = loop.create_task(self._arun(flight), context=_context(flight))
-        if not flight.over:  # it may have ended at once, with an eager task factory
-            flight.task = task
+        flight.task = weakref.ref(task)
+        held = hold_until_closed(loop, task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            held.cancel()
+            if not flight.over:  # it was cancelled before it began
+                _report_failure(flight, sys.modules["asyncio"].CancelledError())
+
+        task.add_done_callback(ended)
 
     async def _arun(self, flight: Flight) -> None:
         building.set(flight)
@@ -91,7 +104,10 @@ class Builder:
         label = type(client).__name__
         if self._label is not None:
             label = self._label(flight.starter.spec.thaw())
-        return label, 0.0 if self._weigh is None else float(self._weigh(client))
+        weight = 0.0 if self._weigh is None else float(self._weigh(client))
+        if not weight >= 0:
+            raise ValueError(f"weigh must return 0 or more, not {weight}")
+        return label, weight
 
 
 def _report_success(flight: Flight, client: Any, label: str, weight: float) -> None:

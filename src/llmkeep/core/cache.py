@@ -299,27 +299,31 @@ class ClientCache(Generic[S, T]):
 
     # -- closing -----------------------------------------------------------------------------------
 
-    def close(self, timeout: float = 30.0) -> None:
+    def close(self, timeout: float | None = 30.0) -> None:
         """Close all instances, and the cache for good: leasing raises CacheClosed from now on.
 
         Waits up to `timeout` seconds for the leases that are out, then closes their instances
         under them and tells where they were taken (a ResourceWarning, and LeaseBroken events);
         the closes themselves get `close_timeout`.
         """
-        waiter = ThreadWaiter()
-        self._closer.blocked_loop = running_loop()
-        self._begin_close(waiter)
-        if not waiter.wait(time.monotonic() + timeout):
-            last = ThreadWaiter()
-            self._break_leases(waiter, last)
-            last.wait(self._last_deadline())
+        ledger, closer, waiter = self._ledger, self._closer, ThreadWaiter()
+        closer.blocked_loop = waiter.blocks
+        try:
+            closer.run_unbegun(ledger, waiter.blocks)
+            self._begin_close(waiter)
+            if not waiter.wait(_after(timeout)):
+                last = ThreadWaiter()
+                self._break_leases(waiter, last)
+                last.wait(self._last_deadline())
+        finally:
+            closer.blocked_loop = None
 
-    async def aclose(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - it ends the wait
+    async def aclose(self, timeout: float | None = 30.0) -> None:  # noqa: ASYNC109 - as close()
         """`close` without blocking the loop."""
         loop = _require_loop()
         waiter = TaskWaiter(loop)
         self._begin_close(waiter)
-        if not await waiter.wait(time.monotonic() + timeout):
+        if not await waiter.wait(_after(timeout)):
             last = TaskWaiter(loop)
             self._break_leases(waiter, last)
             await last.wait(self._last_deadline())
@@ -348,7 +352,7 @@ class ClientCache(Generic[S, T]):
 
     def __del__(self) -> None:
         ledger: Ledger | None = getattr(self, "_ledger", None)
-        if ledger is None or ledger.shut or not ledger.open:
+        if ledger is None or ledger.shut or not (ledger.open or ledger.flights):
             return
         # A finalizer must not wait for the lock; and there are no leases out, they refer to us.
         housekeeper.run(partial(ledger.decide, ledger.shut_down))
@@ -382,7 +386,7 @@ class ClientCache(Generic[S, T]):
 
     def _last_deadline(self) -> float | None:
         limit = self._policy.close_timeout
-        return None if limit is None else time.monotonic() + limit + 1.0
+        return _after(None if limit is None else limit + 1.0)
 
     # -- loops, forks, exit ------------------------------------------------------------------------
 
@@ -482,6 +486,10 @@ def _require_loop() -> asyncio.AbstractEventLoop:
             "synchronously on a thread (trio.to_thread.run_sync)"
         )
     return loop
+
+
+def _after(seconds: float | None) -> float | None:
+    return None if seconds is None else time.monotonic() + seconds
 
 
 def _anything(_: Instance) -> bool:

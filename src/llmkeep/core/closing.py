@@ -46,16 +46,16 @@ class Closer:
             closing = ledger.decide(ledger.closings.next, closing)
 
     def _close_one(self, ledger: Ledger, closing: Closing) -> None:
-        # The last reference to the client goes here, on this thread and outside the lock.
-        client, error = closing.instance.client, None
+        error = None
         try:
-            result = None if self._close is None else self._close(client)
+            result = None if self._close is None else self._close(closing.client)
             if inspect.isawaitable(result):
                 closes = result if inspect.iscoroutine(result) else _as_coroutine(result)
                 self._run_coroutine(ledger, closing, closes)
                 return
         except BaseException as caught:  # whatever a close raises, the next one is due
             error = type(caught).__name__
+        closing.client = None  # here, so that its finalizer runs on this thread
         _report(ledger, closing, error)
 
     def _run_coroutine(self, ledger: Ledger, closing: Closing, closes: Closes) -> None:
@@ -63,11 +63,13 @@ class Closer:
         instance = closing.instance
         loop = None if instance.loop is None else instance.loop()
         if loop is not None and loop.is_running() and loop is not self.blocked_loop:
-            ledger.decide(ledger.closings.hand_over, closing, closes)
+            if not ledger.decide(ledger.closings.hand_over, closing, closes, loop):
+                self._run_here(ledger, closing, closes)
+                return
             try:
                 loop.call_soon_threadsafe(self._start_task, ledger, closing, closes, loop)
-            except RuntimeError:
-                pass  # closed this very moment
+            except RuntimeError:  # closed this very moment
+                ledger.decide(ledger.closings.take_back, closing)
             else:
                 return
         if instance.home.loop is not None and loop is not self.blocked_loop:
@@ -76,6 +78,12 @@ class Closer:
             _report(ledger, closing, None, dropped=True)
         else:
             self._run_here(ledger, closing, closes)
+
+    def run_unbegun(self, ledger: Ledger, loop: object) -> None:
+        """What was handed to `loop` and has not begun there, run on threads: it is blocked."""
+        for closing in ledger.decide(ledger.closings.take_unbegun, loop):
+            if closing.coroutine is not None:
+                _in_background(partial(self._run_here, ledger, closing, closing.coroutine))
 
     def _run_here(self, ledger: Ledger, closing: Closing, closes: Closes) -> None:
         import asyncio
@@ -101,6 +109,8 @@ class Closer:
     def _start_task(
         self, ledger: Ledger, closing: Closing, closes: Closes, loop: asyncio.AbstractEventLoop
     ) -> None:
+        if closing.loop is not loop:
+            return  # it was taken back
         task = loop.create_task(self._finish(ledger, closing, closes), context=Context())
         self._tasks.add(task)
 
@@ -125,4 +135,6 @@ def _in_background(work: Callable[[], object]) -> None:
     try:
         workers.run("close", work)
     except RuntimeError:
-        housekeeper.run(work)  # at exit no thread can be started; that one is there
+        # At exit no thread can be started. The housekeeper's is there, or else this one.
+        if not housekeeper.run(work):
+            work()

@@ -28,14 +28,17 @@ Counts: TypeAlias = "Callable[[Instance], bool]"
 class Closing:
     """One close under way; lives until it is reported, by itself or as overdue."""
 
-    __slots__ = ("coroutine", "deadline", "instance", "overdue")
+    __slots__ = ("client", "coroutine", "deadline", "instance", "loop", "replaced")
 
     def __init__(self, instance: Instance, limit: float | None) -> None:
         self.instance: Final = instance
+        self.client = instance.client
         self.deadline: Final = None if limit is None else monotonic() + limit
-        #: Set while the close runs on a loop, and no closer thread is busy with it.
+        #: Set once the close runs on a loop, and no closer thread is busy with it.
         self.coroutine: Coroutine[Any, Any, object] | None = None
-        self.overdue = False
+        self.loop: object = None
+        #: Whether another thread has taken the place of the one that hangs in this close.
+        self.replaced = False
 
 
 @final
@@ -68,20 +71,39 @@ class Closings:
 
     def next(self, former: Closing | None) -> Closing | None:
         """For a closer thread that is done with `former`: what to close next, or None to end."""
-        if former is not None and former.coroutine is None and former.overdue:
-            return None  # another thread has taken its place
+        if former is not None and former.replaced:
+            return None
         if not self._queue:
             self._closers -= 1
             return None
         closing = Closing(self._queue.popleft(), self._ledger.policy.close_timeout)
+        closing.instance.client = None
         self.under_way[closing] = None
         if closing.deadline is not None:
             self._ledger.due_at(closing.deadline)
         return closing
 
-    def hand_over(self, closing: Closing, coroutine: Coroutine[Any, Any, object]) -> None:
-        """The close goes on by itself, on a loop: its thread is free for the next one."""
-        closing.coroutine = coroutine
+    def hand_over(
+        self, closing: Closing, coroutine: Coroutine[Any, Any, object], loop: object
+    ) -> bool:
+        """The close goes on by itself, on `loop`; False if it is overdue already."""
+        if closing not in self.under_way:
+            return False
+        closing.coroutine, closing.loop = coroutine, loop
+        return True
+
+    def take_back(self, closing: Closing) -> None:
+        """Its loop was closed this very moment: its thread does it after all."""
+        closing.coroutine = closing.loop = None
+
+    def take_unbegun(self, loop: object) -> list[Closing]:
+        """The closes that `loop` was to run, and has not begun."""
+        found = []
+        for closing in self.under_way:
+            if closing.loop is loop and loop is not None and _is_unbegun(closing.coroutine):
+                closing.loop = None
+                found.append(closing)
+        return found
 
     def ended(self, closing: Closing, error: str | None, *, dropped: bool = False) -> None:
         """A close has ended; nothing if it was reported as overdue before."""
@@ -89,7 +111,6 @@ class Closings:
             return
         ledger, instance = self._ledger, closing.instance
         del ledger.open[instance]
-        instance.client = None
         self.closed += 1
         if error is not None:
             self.failures += 1
@@ -100,13 +121,13 @@ class Closings:
 
     def end_overdue(self, closing: Closing) -> None:
         """A close has run out of its time: report it, and replace the thread that hangs in it."""
-        closing.overdue = True
-        # Its finalizer is foreign code: the last reference goes outside the lock.
-        self._ledger.outbox.append(partial(_discard, closing.coroutine, closing.instance.client))
         self.ended(closing, "TimeoutError")
         if closing.coroutine is None:
+            closing.replaced = True
             self._closers -= 1
             self._want_closer()
+        # Outside the lock, since the client's finalizer may go with it.
+        self._ledger.outbox.append(partial(_discard, closing))
 
     def await_quiet(self, waiter: Waiter, counts: Counts) -> None:
         """Wake `waiter` once none of the instances that `counts` says yes to is open."""
@@ -125,6 +146,10 @@ class Closings:
                 self._ledger.outbox.append(waiter.wake)
 
 
-def _discard(coroutine: Coroutine[Any, Any, object] | None, _client: object) -> None:
-    if coroutine is not None and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
-        coroutine.close()  # its loop was closed before it began
+def _is_unbegun(coroutine: Coroutine[Any, Any, object] | None) -> bool:
+    return coroutine is not None and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
+
+
+def _discard(closing: Closing) -> None:
+    if closing.coroutine is not None and _is_unbegun(closing.coroutine):
+        closing.coroutine.close()  # its loop was closed before it began

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextvars import ContextVar
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
 
 from .errors import WouldDeadlock
 from .fork import on_fork_in_child
@@ -31,35 +32,34 @@ if TYPE_CHECKING:
 #: The build that this code is a part of.
 building: Final[ContextVar[Flight | None]] = ContextVar("llmkeep_building", default=None)
 
-
+#: What tells somebody apart. Weak references: the graph must keep no task and no loop alive.
+Tokens: TypeAlias = "tuple[weakref.ref[Any], ...]"
 #: Somebody by name, and the tokens that tell whether it stands still.
-Party: TypeAlias = "tuple[str, tuple[object, ...]]"
-Steps: TypeAlias = "tuple[str, ...]"
-#: What was found out for a request; None while that is not known.
-Seen: TypeAlias = "dict[Request, Steps | None]"
+Party: TypeAlias = "tuple[str, Tokens]"
+#: Some who could serve a request, and how many of them have to stand still so that they never do.
+Group: TypeAlias = "tuple[int, list[Party]]"
 
 
 class Actor(NamedTuple):
     """The one who asks."""
 
     #: What stands still while it waits.
-    waits: tuple[object, ...]
+    waits: Tokens
     #: How it is recognised as a holder.
-    same: tuple[object, ...]
+    same: Tokens
     name: str
 
 
-def holder() -> tuple[object, ...]:
+def holder() -> Tokens:
     """The tokens of whoever takes a lease here and now."""
-    me, loop = _me()
-    return (me,) if loop is None else (me, loop)
+    return _tokens(*_me())
 
 
 def actor(*, asynchronous: bool) -> Actor:
     """Whoever is about to wait here and now."""
     me, loop = _me()
-    waits = (me,) if asynchronous or loop is None else (me, loop)
-    return Actor(waits, (*waits, threading.current_thread()), _name(me))
+    waits = _tokens(me, None if asynchronous else loop)
+    return Actor(waits, (*waits, *_tokens(threading.current_thread())), _name(me))
 
 
 @final
@@ -73,7 +73,7 @@ class WaitGraph:
     def _forget(self) -> None:
         # Reentrant: a signal handler may lease while its thread is in here.
         self._lock = threading.RLock()
-        self._blocked: dict[object, list[Request]] = {}
+        self._blocked: dict[weakref.ref[Any], list[Request]] = {}
 
     def begin(self, request: Request, who: Actor) -> None:
         """`who` is about to wait for `request`.
@@ -81,7 +81,7 @@ class WaitGraph:
         Raises WouldDeadlock, with the cycle, if that never ended.
         """
         with self._lock:
-            cycle = self._cycle(request, who.same, {})
+            cycle = self._cycle(request, who.same)
             if cycle is not None:
                 raise WouldDeadlock("waiting here would never end:", (f"{who.name} waits", *cycle))
             for token in who.waits:
@@ -97,26 +97,65 @@ class WaitGraph:
                 if not requests:
                     self._blocked.pop(token, None)
 
-    def _cycle(self, request: Request, me: tuple[object, ...], seen: Seen) -> Steps | None:
-        """The steps from `request` back to `me`, if nobody who could serve it ever will."""
-        seen[request] = None
-        for needed, parties in _served_by(request):
-            ways = (self._way(party, me, seen) for party in parties)
-            stuck = [way for way in ways if way is not None]
-            if len(stuck) >= needed:
-                seen[request] = stuck[0]
-                break
-        return seen[request]
+    def _cycle(self, asked: Request, me: Tokens) -> tuple[str, ...] | None:
+        """The steps from `asked` on, if nobody who could serve it ever will.
 
-    def _way(self, party: Party, me: tuple[object, ...], seen: Seen) -> Steps | None:
-        name, tokens = party
-        if any(token in me for token in tokens):
-            return (f"for {name}, which waits for the caller",)
-        for request in [each for token in tokens for each in self._blocked.get(token, ())]:
-            onward = seen[request] if request in seen else self._cycle(request, me, seen)
-            if onward is not None:
-                return (f"for {name}, which waits", *onward)
-        return None
+        All that it depends on is taken for stuck, until nothing can be shown to move any more.
+        """
+        served_by = self._reachable(asked)
+        stuck = set(served_by)
+        while True:
+            moving = {
+                request
+                for request in stuck
+                if not any(
+                    sum(self._stands(tokens, me, stuck) for _, tokens in parties) >= needed
+                    for needed, parties in served_by[request]
+                )
+            }
+            if not moving:
+                return self._steps(asked, me, stuck, served_by) if asked in stuck else None
+            stuck -= moving
+
+    def _reachable(self, asked: Request) -> dict[Request, list[Group]]:
+        found: dict[Request, list[Group]] = {}
+        todo = [asked]
+        while todo:
+            request = todo.pop()
+            if request not in found:
+                found[request] = groups = list(_served_by(request))
+                todo.extend(
+                    each
+                    for _, parties in groups
+                    for _, tokens in parties
+                    for each in self._of(tokens)
+                )
+        return found
+
+    def _of(self, tokens: Tokens) -> list[Request]:
+        """What those wait for."""
+        return [request for token in tokens for request in self._blocked.get(token, ())]
+
+    def _stands(self, tokens: Tokens, me: Tokens, stuck: set[Request]) -> bool:
+        return any(token in me for token in tokens) or not stuck.isdisjoint(self._of(tokens))
+
+    def _steps(
+        self, asked: Request, me: Tokens, stuck: set[Request], served_by: dict[Request, list[Group]]
+    ) -> tuple[str, ...]:
+        """One way through what is stuck, for the message."""
+        steps: list[str] = []
+        request: Request | None = asked
+        seen: set[Request] = set()
+        while request is not None and request not in seen:
+            seen.add(request)
+            parties = [each for _, group in served_by[request] for each in group]
+            name, tokens = next(each for each in parties if self._stands(each[1], me, stuck))
+            request = next((each for each in self._of(tokens) if each in stuck), None)
+            who = "the caller" if any(token in me for token in tokens) else "another one"
+            steps.append(f"for {name}, which waits for {who}")
+            if who == "the caller":
+                break
+        return tuple(steps)
 
 
 waits: Final = WaitGraph()
@@ -131,8 +170,8 @@ def _me() -> tuple[object, object | None]:
     return task or threading.current_thread(), loop
 
 
-def _served_by(request: Request) -> Iterator[tuple[int, list[Party]]]:
-    """Who has to go on so that `request` is served, in groups: how many stuck ones are too many."""
+def _served_by(request: Request) -> Iterator[Group]:
+    """Who has to go on so that `request` is served."""
     slot = request.slot
     assert slot is not None
     instance = slot.instance
@@ -148,12 +187,12 @@ def _served_by(request: Request) -> Iterator[tuple[int, list[Party]]]:
         return
     flights = [slot.flight] if slot.flight is not None else list(slot.abandoned)
     if flights:
-        yield len(flights), [(str(each), _tokens(each)) for each in flights]
+        yield len(flights), [(str(each), _tokens(each, each.loop)) for each in flights]
         yield flights[0].ledger.policy.scope.capacity, turns
 
 
-def _tokens(flight: Flight) -> tuple[object, ...]:
-    return (flight,) if flight.loop is None else (flight, flight.loop)
+def _tokens(*things: object) -> Tokens:
+    return tuple(weakref.ref(thing) for thing in things if thing is not None)
 
 
 def _name(me: object) -> str:

@@ -34,7 +34,7 @@ R = TypeVar("R")
 class Guard:
     """The lock, and what waits for its release."""
 
-    __slots__ = ("inbox", "inside", "lock", "outbox")
+    __slots__ = ("inbox", "inside", "lock", "news", "outbox")
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -44,6 +44,8 @@ class Guard:
         self.inbox: Final[deque[Callable[[], object]]] = deque()
         #: What is to be done outside the lock.
         self.outbox: Final[deque[Callable[[], object]]] = deque()
+        #: What is to be told to subscribers, after that: they may take their time.
+        self.news: Final[deque[Callable[[], object]]] = deque()
 
     def decide(self, decision: Callable[..., R], *arguments: Any) -> R:
         """Make a decision under the lock, then do what follows from it."""
@@ -61,24 +63,23 @@ class Guard:
                 finally:
                     self.inside = False
         finally:
-            if self.inbox or self.outbox:
+            if self.inbox or self.outbox or self.news:
                 self.settle()
 
     def settle(self) -> None:
         """Decide what was left to be decided, then do what is to be done."""
-        while self.inbox or self.outbox:
+        while self.inbox or self.outbox or self.news:
             if not self._read_inbox():
                 return  # whoever holds the lock settles
-            while self.outbox:
-                try:
-                    job = self.outbox.popleft()
-                except IndexError:
-                    break  # another thread did it
-                try:
-                    job()
-                except BaseException:
-                    self.settle()  # the rest must not wait for whoever comes next
-                    raise
+            try:
+                job = (self.outbox or self.news).popleft()
+            except IndexError:
+                continue  # another thread did it
+            try:
+                job()
+            except BaseException:
+                self.settle()  # the rest must not wait for whoever comes next
+                raise
 
     def _read_inbox(self) -> bool:
         """False if the lock is taken, by this thread's own section perhaps."""

@@ -53,10 +53,12 @@ class Housekeeper:
         self._queue.put(due)
         self._ensure_running()
 
-    def run(self, work: Callable[[], object]) -> None:
-        """Run `work` on the housekeeper's own thread: short work, that waits for nothing."""
-        self._queue.put(work)
+    def run(self, work: Callable[[], object]) -> bool:
+        """Run `work` on the housekeeper's own thread; False if that cannot be started any more."""
         self._ensure_running()
+        if self._thread is not None:
+            self._queue.put(work)
+        return self._thread is not None
 
     def _ensure_running(self) -> None:
         if self._thread is not None or not self._starting.acquire(blocking=False):

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from .closings import Closings
 from .deadlocks import holder
@@ -129,7 +129,7 @@ class Ledger(Guard):
                             granted = True
             finally:
                 self.inside = False
-        if self.inbox or self.outbox:
+        if self.inbox or self.outbox or self.news:
             self.settle()
         return granted
 
@@ -152,7 +152,7 @@ class Ledger(Guard):
                 lock.release()
             else:
                 self.undo_acquire()
-        if self.inbox or self.outbox:
+        if self.inbox or self.outbox or self.news:
             self.settle()
 
     def returned(self, instance: Instance, site: Site, dropped: bool) -> None:
@@ -314,7 +314,7 @@ class Ledger(Guard):
         self.outbox.append(launch)
         if flight.deadline is not None:
             self.due_at(flight.deadline)
-        if flight.loop is not None:
+        if flight.is_task:
             self.due_at(flight.started + LOOP_CHECK)
 
     def _tell_hopeless(self, slot: Slot) -> None:
@@ -331,6 +331,8 @@ class Ledger(Guard):
     def published(self, flight: Flight, client: Any, label: str, weight: float) -> None:
         """A build succeeded."""
         instance, slot = flight.instance, flight.slot
+        if flight.over:
+            return
         instance.client, instance.label, instance.weight = client, label, weight
         loop = flight.loop
         instance.loop = slot.home.loop if loop is None else weakref.ref(loop)
@@ -401,7 +403,7 @@ class Ledger(Guard):
         """A build has run out of its time."""
         flight.timed_out = True
         slot = flight.slot
-        if flight.task is not None:
+        if flight.is_task:
             self.outbox.append(partial(_cancel, flight))
         if flight.abandoned is None:
             self.abandon(flight, "timed out")
@@ -412,7 +414,6 @@ class Ledger(Guard):
         """A factory's call has ended: whether it was the current one."""
         wanted = flight.abandoned is None
         flight.over = True
-        flight.task = None
         if wanted:
             flight.slot.flight = None
         else:
@@ -560,7 +561,7 @@ class Ledger(Guard):
 
     def _note_return(self, instance: Instance, site: Site, dropped: bool) -> None:
         if dropped:
-            self.outbox.append(partial(_warn_of_dropped, site, self.policy.name))
+            self.outbox.append(partial(_let_go, _Dropped(site, self.policy.name)))
         watch = site[2]
         if watch is not None and watch.reported:
             late = monotonic() - watch.since
@@ -572,7 +573,7 @@ class Ledger(Guard):
 
     def emit(self, kind: str, instance: Instance, *details: object) -> None:
         """Have an event told, outside the lock."""
-        self.outbox.append(partial(self._announce, kind, instance.id, instance.label, *details))
+        self.news.append(partial(self._announce, kind, instance.id, instance.label, *details))
 
 
 def _let_go(_: object) -> None:
@@ -587,7 +588,8 @@ def _cannot_build() -> TypeError:
 
 
 def _cancel(flight: Flight) -> None:
-    task, loop = flight.task, flight.loop
+    loop = flight.loop
+    task = None if flight.task is None else flight.task()
     if task is not None and loop is not None:
         try:
             loop.call_soon_threadsafe(task.cancel)
@@ -595,11 +597,26 @@ def _cancel(flight: Flight) -> None:
             pass  # the loop is closed: nothing runs on it any more
 
 
-def _warn_of_dropped(site: Site, name: str) -> None:
-    if sys.is_finalizing():
-        return  # the modules that warn are being taken apart
-    warnings.warn(
-        f"a lease of cache {name!r} was dropped without being returned; taken at {describe(site)}",
-        ResourceWarning,
-        stacklevel=2,
-    )
+@final
+class _Dropped:
+    """A lease that was dropped; warns when it goes.
+
+    By a finalizer: where the user's filter makes an error of the warning, it must not become that
+    of whoever happens to settle.
+    """
+
+    __slots__ = ("_name", "_site")
+
+    def __init__(self, site: Site, name: str) -> None:
+        self._site = site
+        self._name = name
+
+    def __del__(self) -> None:
+        if sys.is_finalizing():
+            return  # the modules that warn are being taken apart
+        warnings.warn(
+            f"a lease of cache {self._name!r} was dropped without being returned; "
+            f"taken at {describe(self._site)}",
+            ResourceWarning,
+            stacklevel=2,
+        )

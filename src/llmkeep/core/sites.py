@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from itertools import islice
 from types import CodeType, FrameType
-from typing import Final, TypeAlias, final
+from typing import TYPE_CHECKING, Final, TypeAlias, final
+
+if TYPE_CHECKING:
+    from .deadlocks import Tokens
 
 #: The line that took a lease, as a code object and an offset that are resolved only when shown;
 #: with `leak_after` a `Watch`; with an exclusive scope who holds it (see `deadlocks`). A plain
 #: tuple, since every lease makes one.
-Site: TypeAlias = "tuple[CodeType, int, Watch | None, tuple[object, ...]]"
+Site: TypeAlias = "tuple[CodeType, int, Watch | None, Tokens]"
 
 
 def describe(site: Site) -> str:

@@ -94,7 +94,7 @@ class Factory(NamedTuple):
 
     def on_loop(self, waiter: Waiter) -> bool:
         """Whether this build is a task on the caller's loop."""
-        return self.abuild is not None and waiter.loop is not None
+        return self.abuild is not None and waiter.is_task
 
     def can_run(self, waiter: Waiter) -> bool:
         """Whether this caller can build at all."""
@@ -156,6 +156,7 @@ class Flight:
     """One call of a factory; lives until the call has ended, wanted or not."""
 
     __slots__ = (
+        "__weakref__",
         "abandoned",
         "deadline",
         "inline",
@@ -181,17 +182,21 @@ class Flight:
         self.deadline: Final = None if limit is None else self.started + limit
         #: Whether the caller runs it on its own thread.
         self.inline: Final = starter.factory.inline and not starter.asleep
-        #: Set while the build is a task on a loop.
-        self.task: asyncio.Task[None] | None = None
+        #: Set while the build is a task on a loop; weak, as all that leads to a loop.
+        self.task: weakref.ref[asyncio.Task[None]] | None = None
         self.abandoned: str | None = None
         self.timed_out = False
         self.over = False
 
     @property
+    def is_task(self) -> bool:
+        """Whether the build is a task on the starter's loop."""
+        return self.starter.factory.on_loop(self.starter.waiter)
+
+    @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop that the build is a task on."""
-        on_loop = self.starter.factory.on_loop(self.starter.waiter)
-        return self.starter.waiter.loop if on_loop else None
+        """The loop that the build is a task on, if there is one and it still lives."""
+        return self.starter.waiter.loop if self.is_task else None
 
     def __str__(self) -> str:
         return f"the build of {self.slot.key[:8]} in cache {self.ledger.policy.name!r}"

@@ -48,9 +48,9 @@ def _loops(ledger: Ledger, now: float) -> float | None:
         if home.is_gone:
             ledger.end_home(home)
             del ledger.loop_homes[name]
-    on_loops = [flight for flight in ledger.flights if flight.loop is not None]
+    on_loops = [flight for flight in ledger.flights if flight.is_task]
     for flight in on_loops:
-        if flight.loop is not None and flight.loop.is_closed():
+        if flight.loop is None:
             ledger.failed(flight, GeneratorExit())
     return now + LOOP_CHECK if ledger.loop_homes or on_loops else None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,10 +30,15 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 class Waiter:
     """One wait; lives from the moment a caller cannot be served at once until it is."""
 
-    #: The loop whose task waits, if one does.
-    loop: asyncio.AbstractEventLoop | None = None
+    #: Whether a task waits, and not a thread.
+    is_task = False
     #: The loop that stands still meanwhile, if this waits on its thread.
     blocks: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop whose task waits; None if a thread does, or if the loop is gone."""
+        return None
 
     def wake(self) -> bool:
         """End the waiting, from any thread. False if there is nobody left to wake."""
@@ -61,31 +67,51 @@ class ThreadWaiter(Waiter):
 
 
 class TaskWaiter(Waiter):
-    """A task waits."""
+    """A task waits. Refers to its loop weakly: a loop that everybody else has dropped must go."""
+
+    is_task = True
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop: asyncio.AbstractEventLoop = loop
-        self._future: asyncio.Future[bool] = loop.create_future()
+        self._loop = weakref.ref(loop)
+        self._woken = False
+        self._future: weakref.ref[asyncio.Future[bool]] | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop whose task waits, if it still lives."""
+        loop = self._loop()
+        return None if loop is None or loop.is_closed() else loop
 
     def wake(self) -> bool:
         """Any thread may call this."""
+        loop = self.loop
+        if loop is None:
+            return False  # its task will never run again
         try:
-            self.loop.call_soon_threadsafe(self._resolve, True)
+            loop.call_soon_threadsafe(self._resolve, True)
         except RuntimeError:
-            return False  # the loop was closed: its task will never run again
+            return False  # closed this very moment
         return True
 
     async def wait(self, deadline: float | None) -> bool:
         """Wait until woken (True) or until `deadline` on the monotonic clock (False)."""
+        loop = self._loop()
+        assert loop is not None
+        if self._woken:
+            return True
+        future: asyncio.Future[bool] = loop.create_future()
+        self._future = weakref.ref(future)
         if deadline is None:
-            return await self._future
+            return await future
         left = max(deadline - time.monotonic(), 0.0)
-        timer = self.loop.call_later(left, self._resolve, False)
+        timer = loop.call_later(left, self._resolve, False)
         try:
-            return await self._future
+            return await future
         finally:
             timer.cancel()
 
     def _resolve(self, woken: bool) -> None:
-        if not self._future.done():
-            self._future.set_result(woken)
+        self._woken = self._woken or woken
+        future = None if self._future is None else self._future()
+        if future is not None and not future.done():
+            future.set_result(woken)
