@@ -126,8 +126,6 @@ class StandIn:
         # threads after it than before has left some behind.
         to_thread.current_default_thread_limiter().total_tokens = 1
         await to_thread.run_sync(bool)
-        # The listener takes connections into its backlog from here on.
-        self._started.set()
         await (self._serve_http2(listener) if self._http2 else self._serve_http1(listener))
 
     async def _serve_http1(self, listener: socket.socket) -> None:
@@ -147,6 +145,7 @@ class StandIn:
         server = uvicorn.Server(config)
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
         serving = asyncio.create_task(server.serve([listener]))
+        self._started.set()  # the listener takes connections into its backlog already
         await self._shutdown.wait()
         server.should_exit = True
         await serving
@@ -165,6 +164,7 @@ class StandIn:
         config = Http2Config()
         config.bind = [f"fd://{os.dup(listener.fileno())}"]
         config.errorlog = None
+        self._started.set()
         config.graceful_timeout = config.shutdown_timeout = 1
         await serve(self._application, config, shutdown_trigger=self._shutdown.wait)  # type: ignore[arg-type]
 

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from llmkeep.transports import async_client
-from tests.support.sockets import open_connections
+from tests.support.sockets import connections_to
 from tests.support.standin import StandIn
 
 Ask = Callable[[], Awaitable[Any]]
@@ -65,7 +65,7 @@ def library(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def connections(standin: StandIn) -> Callable[[], int]:
     """How many connections this process has open to the stand-in."""
-    return lambda: open_connections(standin.port)
+    return lambda: connections_to(standin.port)
 
 
 @pytest.fixture
@@ -100,9 +100,7 @@ async def openai_stream(standin: StandIn, client: Any) -> None:
 async def anthropic(standin: StandIn, client: Any) -> None:
     from anthropic import AsyncAnthropic
 
-    sdk = AsyncAnthropic(
-        base_url=standin.base_url("anthropic"), api_key="key", http_client=client
-    )
+    sdk = AsyncAnthropic(base_url=standin.base_url("anthropic"), api_key="key", http_client=client)
     answer = await sdk.messages.create(**QUESTION, max_tokens=10)  # type: ignore[call-overload]
     assert answer.content
 

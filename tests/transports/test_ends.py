@@ -28,8 +28,6 @@ reads_after_the_end = pytest.mark.filterwarnings(
 @pytest.fixture
 def single(standin: StandIn, library: str) -> Iterator[Any]:
     """A client that may have one connection per loop: a place that is lost is missed at once."""
-    import httpx2
-
     limits = httpx2.Limits(max_connections=1)
     client = async_client(library=library, verify=standin.trust(), limits=limits, timeout=PATIENCE)
     yield client
@@ -50,23 +48,15 @@ async def gone(standin: StandIn) -> None:
 @asynccontextmanager
 async def loop_in_thread() -> AsyncIterator[asyncio.AbstractEventLoop]:
     """A second loop, running in another thread."""
-    started = threading.Event()
+    stop = asyncio.Event()
     loop = asyncio.new_event_loop()
-
-    async def live() -> None:
-        nonlocal stop
-        stop = asyncio.Event()
-        started.set()
-        await stop.wait()
 
     def work() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(live())
+            runner.run(stop.wait())
 
-    stop: Any = None
     thread = threading.Thread(target=work)
     thread.start()
-    await asyncio.to_thread(started.wait)
     try:
         yield loop
     finally:
@@ -400,7 +390,7 @@ def test_i5_aclose_closes_each_pool_on_its_own_loop(
     """`aclose()` from one loop closes another running loop's pool there, and waits for it."""
 
     async def main() -> None:
-        client = async_client(library=library, verify=standin.trust())  # type: ignore[call-overload]
+        client = async_client(library=library, verify=standin.trust())
         async with loop_in_thread() as other:
             await plain(standin, client)
             await on(other, plain(standin, client))

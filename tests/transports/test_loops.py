@@ -120,7 +120,7 @@ def test_i5_uvloop_closed_without_ceremony_leaks_no_socket(
     loop.run_until_complete(plain(standin, shared))
     with pytest.warns(ResourceWarning):
         loop.close()
-        gc.collect()
+    gc.collect()
 
     assert connections() == 0
     asyncio.run(plain(standin, shared))

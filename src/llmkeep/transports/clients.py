@@ -1,4 +1,4 @@
-"""Real httpx2 or httpx clients over our transports, with every option of `AsyncClient` and `Client`.
+"""Real httpx2 or httpx clients over our transports, with every option that those have.
 
 Not here: what the options mean; the library documents its clients.
 """
@@ -25,6 +25,8 @@ def async_client(
 ) -> httpx2.AsyncClient: ...
 @overload
 def async_client(*, library: Literal["httpx"], **options: Any) -> httpx.AsyncClient: ...
+@overload
+def async_client(*, library: str | None, **options: Any) -> Any: ...
 def async_client(*, library: str | None = None, **options: Any) -> Any:
     """An `AsyncClient` that every event loop, thread and forked child of the process may use.
 
@@ -44,6 +46,8 @@ def async_client(*, library: str | None = None, **options: Any) -> Any:
 def client(*, library: Literal["httpx2"] | None = None, **options: Any) -> httpx2.Client: ...
 @overload
 def client(*, library: Literal["httpx"], **options: Any) -> httpx.Client: ...
+@overload
+def client(*, library: str | None, **options: Any) -> Any: ...
 def client(*, library: str | None = None, **options: Any) -> Any:
     """A `Client` that every thread and forked child of the process may use.
 
@@ -55,7 +59,7 @@ def client(*, library: str | None = None, **options: Any) -> Any:
 
 def _options(
     module: Any,
-    transport: type[AsyncLoopTransport] | type[ForkSafeTransport],
+    transport: type[AsyncLoopTransport | ForkSafeTransport],
     options: dict[str, Any],
 ) -> dict[str, Any]:
     """The library's options for a client over `transport`.

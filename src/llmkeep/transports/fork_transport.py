@@ -28,16 +28,16 @@ class ForkSafeTransport(_AnyTransport):  # type: ignore[misc]
     """
 
     def __init__(self, *, library: str | None = None, **options: Unpack[TransportOptions]) -> None:
+        self._start_over()
         self._recipe = PoolRecipe(library, options)
         self._stream = stream_kind(self._recipe.library)
         self._closed = False
         self._pool: Any = None
-        self._start_over()
         on_fork_in_child(self, "_forget_parent")
 
     def _start_over(self) -> None:
         self._lock = threading.Lock()
-        self._streams: weakref.WeakSet[PoolStream] = weakref.WeakSet()
+        self.streams: weakref.WeakSet[PoolStream] = weakref.WeakSet()
 
     def handle_request(self, request: Any) -> Any:
         """Send `request` over this process's pool. Raises RuntimeError after `close()`."""
@@ -46,7 +46,7 @@ class ForkSafeTransport(_AnyTransport):  # type: ignore[misc]
             raise RuntimeError("this transport has been closed: make another client")
         response = pool.handle_request(request)
         response.stream = self._stream(self, pool, response.stream)
-        self._streams.add(response.stream)
+        self.streams.add(response.stream)
         return response
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class ForkSafeTransport(_AnyTransport):  # type: ignore[misc]
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else f"{len(self._streams)} open"
+        state = "closed" if self._closed else f"{len(self.streams)} open"
         return f"<{type(self).__name__} {self._recipe.library.__name__}: {state}>"
 
     def __reduce__(self) -> NoReturn:
@@ -85,7 +85,7 @@ class ForkSafeTransport(_AnyTransport):  # type: ignore[misc]
 
     def _forget_parent(self) -> None:
         """In a forked child: what the parent opened stays the parent's."""
-        keep_forever((self._pool, list(self._streams)))
+        keep_forever((self._pool, list(self.streams)))
         self._pool = self._recipe.context = None
         self._start_over()
 
@@ -115,6 +115,7 @@ class PoolStream:
     def close(self) -> None:
         """Close the response."""
         if self._transport.is_of_this_process(self._pool):
+            self._transport.streams.discard(self)
             self._stream.close()
 
 

@@ -63,7 +63,7 @@ class LoopHome:
             self.spawn(self._close()).add_done_callback(self._release)
 
     def on_loop(self, callback: Callable[[], object]) -> None:
-        """Have `callback` called on the loop if that still can be; from any thread, never waiting."""
+        """Have `callback` called on the loop if it can be; from any thread, never waiting."""
         loop = self.loop()
         if loop is None or self.stage is Stage.PARENTS:
             return

@@ -40,19 +40,19 @@ class AsyncLoopTransport(_AnyTransport):  # type: ignore[misc]
     """
 
     def __init__(self, *, library: str | None = None, **options: Unpack[TransportOptions]) -> None:
+        self._start_over()
         self._recipe = PoolRecipe(library, options)
         self._exchange = exchange_kind(self._recipe.library)
         self._closed = False
-        self._start_over()
         on_fork_in_child(self, "_forget_parent")
 
     def _start_over(self) -> None:
         self._lock = threading.Lock()
         # Weak both ways: see loop_home. Written under the lock; a loop's own entry is read
         # without it, because nobody but the loop's thread writes that.
-        self._homes: weakref.WeakKeyDictionary[
-            asyncio.AbstractEventLoop, weakref.ref[LoopHome]
-        ] = weakref.WeakKeyDictionary()
+        self._homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[LoopHome]] = (
+            weakref.WeakKeyDictionary()
+        )
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send `request` over the running loop's pool.

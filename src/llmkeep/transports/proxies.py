@@ -31,7 +31,7 @@ def _pattern(host: str) -> str | None:
     address, _, network = host.partition("/")
     if "://" in host:
         return host
-    if (version := _address_version(address)) == 6:  # noqa: PLR2004 - of the Internet Protocol
+    if (version := _address_version(address)) == 6:
         return f"all://[{address}]/{network}" if network else f"all://[{address}]"
     if version or host.lower() == "localhost" or host.startswith("["):
         return f"all://{host}"

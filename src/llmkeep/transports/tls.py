@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from llmkeep.core import ClientCache
@@ -22,7 +23,9 @@ from llmkeep.core import ClientCache
 Certificate = str | tuple[str, str] | tuple[str, str, str]
 
 # Bounded by count alone: a context that is dropped lives on in the pools that use it.
-_contexts: ClientCache[ssl.SSLContext] = ClientCache(None, name="tls", max_idle=64, idle_ttl=None)
+_contexts: ClientCache[Mapping[str, Any], ssl.SSLContext] = ClientCache(
+    name="tls", max_idle=64, idle_ttl=None
+)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -97,7 +100,7 @@ def _with_files(key: dict[str, Any], *named: object) -> dict[str, Any]:
     for name in (*named, *key["environment"][:-1]):
         if isinstance(name, str):
             try:
-                stat = os.stat(name)
+                stat = Path(name).stat()
             except OSError:  # the library says what is wrong with it
                 continue
             key[f"file {name}"] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
