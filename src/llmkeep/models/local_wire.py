@@ -1,0 +1,136 @@
+"""Between LangChain's messages and llama.cpp's requests and events, which follow OpenAI's shape.
+
+Plain functions of values: nothing here knows when or where a model runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
+from langchain_core.outputs import ChatGenerationChunk
+
+from .local_engine import LocalModelError
+
+#: Sent with every request. Progress is asked for because an answer can be stopped at each event,
+#: and without it there is none before the whole prompt has been taken.
+_ALWAYS: Final = {
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "return_progress": True,
+}
+#: What LangChain passes along and llama.cpp is not told.
+_NOT_SENT: Final = frozenset({"messages", "model", "stream", "stream_options", "strict", "tools"})
+
+
+def request(
+    messages: Sequence[BaseMessage], settings: Mapping[str, Any], *, renders_tools: bool
+) -> dict[str, Any]:
+    """The request for an answer to `messages`; settings of None are left to llama.cpp.
+
+    Raises LocalModelError for what the model cannot take: no message, tools, anything but text.
+    """
+    if not messages:
+        raise LocalModelError("there is no message to answer")
+    if settings.get("tools"):
+        raise LocalModelError("the local model calls no tools: use it without tools=")
+    sent = {
+        name: value
+        for name, value in settings.items()
+        if value is not None and name not in _NOT_SENT
+    }
+    wire = [_message(message, renders_tools=renders_tools) for message in messages]
+    return {**sent, **_ALWAYS, "messages": wire}
+
+
+def chunk(event: Mapping[str, Any], model_name: str) -> ChatGenerationChunk | None:
+    """The chunk for one event; None for those without content: progress, the role's opening."""
+    choice = (event.get("choices") or [{}])[0]
+    delta = choice.get("delta") or {}
+    text, thought = delta.get("content"), delta.get("reasoning_content")
+    reason, usage = choice.get("finish_reason"), event.get("usage")
+    if not (text or thought or reason or usage):
+        return None
+    message = AIMessageChunk(content=text or "")
+    if thought:
+        message.additional_kwargs["reasoning_content"] = thought
+    if reason:
+        message.response_metadata = {
+            "finish_reason": reason,
+            "model_name": model_name,
+            "model_provider": "local",
+        }
+    if usage:  # the last event
+        message.usage_metadata = _usage(usage)
+        message.chunk_position = "last"
+    return ChatGenerationChunk(message=message)
+
+
+def _usage(usage: Mapping[str, Any]) -> UsageMetadata:
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
+    return UsageMetadata(
+        input_tokens=usage["prompt_tokens"],
+        output_tokens=usage["completion_tokens"],
+        total_tokens=usage["total_tokens"],
+        input_token_details=InputTokenDetails(cache_read=cached),
+    )
+
+
+def _message(message: BaseMessage, *, renders_tools: bool) -> dict[str, Any]:
+    """One message. Tool calls and results become plain text where the template drops them."""
+    match message:
+        case AIMessage(tool_calls=[_, *_]) if renders_tools:
+            calls = [
+                {
+                    "id": call["id"],
+                    "type": "function",
+                    "function": {"name": call["name"], "arguments": json.dumps(call["args"])},
+                }
+                for call in message.tool_calls
+            ]
+            return {"role": "assistant", "content": message.text or None, "tool_calls": calls}
+        case AIMessage():
+            said = [str(message.text)] if message.text else []
+            said += [
+                json.dumps({"name": call["name"], "arguments": call["args"]}, ensure_ascii=False)
+                for call in message.tool_calls
+            ]
+            return {"role": "assistant", "content": "\n".join(said)}
+        case ToolMessage() if renders_tools:
+            name = {"name": message.name} if message.name else {}
+            called = {"tool_call_id": message.tool_call_id, **name}
+            return {"role": "tool", "content": _text(message), **called}
+        case ToolMessage():
+            return {
+                "role": "user",
+                "content": f"{message.name or 'The tool'} returned: {_text(message)}",
+            }
+        case HumanMessage():
+            return {"role": "user", "content": _text(message)}
+        case SystemMessage():
+            return {"role": "system", "content": _text(message)}
+        case ChatMessage():
+            return {"role": message.role, "content": _text(message)}
+        case _:
+            raise LocalModelError(f"the local model takes no {type(message).__name__}")
+
+
+def _text(message: BaseMessage) -> str:
+    for block in message.content:
+        if isinstance(block, dict) and block.get("type") != "text":
+            raise LocalModelError(
+                f"the local model reads text only, and there is a {block.get('type')!r} block"
+                f" in a {message.type} message"
+            )
+    return str(message.text)
