@@ -103,6 +103,7 @@ class StandIn:
     # --- its life ---
 
     def __enter__(self) -> Self:
+        certificates()  # once, before two threads ask for them
         self._thread.start()
         assert self._started.wait(_PATIENCE), "the stand-in did not start"
         return self
