@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +13,8 @@ from llmkeep.transports import async_client
 from tests.support.sockets import connections_to
 from tests.support.standin import StandIn
 
-Ask = Callable[[], Awaitable[Any]]
+#: How long, in seconds, a test waits for what must happen. Nobody waits so long if it happens.
+PATIENCE = 20.0
 
 QUESTION = {"model": "any-model", "messages": [{"role": "user", "content": "hello"}]}
 
@@ -47,12 +48,16 @@ def http2_standin(_http2_standin: StandIn) -> StandIn:
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
-    """`asyncio.run` on either kind of loop."""
+    """`asyncio.run` on either kind of loop, with an end."""
     factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
+
+    async def in_time(coroutine: Any) -> Any:
+        async with asyncio.timeout(2 * PATIENCE):
+            return await coroutine
 
     def run(coroutine: Any) -> Any:
         with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(coroutine)
+            return runner.run(in_time(coroutine))
 
     return run
 
@@ -74,6 +79,13 @@ def shared(standin: StandIn, library: str) -> Iterator[Any]:
     client = async_client(library=library, verify=standin.trust())
     yield client
     asyncio.run(client.aclose())
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until `condition()` holds."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.001)
 
 
 async def plain(standin: StandIn, client: Any) -> None:

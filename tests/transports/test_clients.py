@@ -26,7 +26,7 @@ from llmkeep.transports import (
 )
 from tests.support.sockets import connections_to
 from tests.support.standin import StandIn
-from tests.transports.conftest import QUESTION, plain
+from tests.transports.conftest import PATIENCE, QUESTION, plain
 
 
 def test_real_clients_of_either_library() -> None:
@@ -243,5 +243,5 @@ def test_synchronous_body_left_in_the_middle(standin: StandIn, library: str) -> 
     with client(library=library, verify=standin.trust()) as made:
         with made.stream("GET", f"{standin.url}/drip") as response:
             assert next(response.iter_raw()) == b"first"
-        assert standin.gone.acquire(timeout=30)
+        assert standin.gone.acquire(timeout=PATIENCE)
         assert connections_to(standin.port) == 0

@@ -15,9 +15,7 @@ import pytest
 
 from llmkeep.transports import async_client, loop_home
 from tests.support.standin import StandIn
-from tests.transports.conftest import plain
-
-PATIENCE = 30.0
+from tests.transports.conftest import PATIENCE, eventually, plain
 
 #: httpx reads through generators, and asyncio warns of any that starts once a loop closes them.
 reads_after_the_end = pytest.mark.filterwarnings(
@@ -142,8 +140,7 @@ def test_i5_request_made_while_the_loop_ends(
         try:
             yield 1
         finally:
-            while connections():
-                await asyncio.sleep(0.001)
+            await eventually(lambda: not connections())
             await plain(standin, single)
             after.append(connections())
 
@@ -173,8 +170,7 @@ def test_i5_failed_request_while_the_loop_ends(
         try:
             yield 1
         finally:
-            while connections():
-                await asyncio.sleep(0.001)
+            await eventually(lambda: not connections())
             try:
                 await single.get(f"{standin.url}/drip", timeout=0.05)
             except Exception as error:
@@ -319,8 +315,7 @@ def test_i7_cancelled_before_the_answer(
     async def main() -> None:
         standin.llm.delay(PATIENCE)
         asking = asyncio.create_task(single.get(f"{standin.url}/v1/models"))
-        while not standin.requests:
-            await asyncio.sleep(0.001)
+        await eventually(lambda: bool(standin.requests))
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
@@ -358,8 +353,7 @@ def test_dropped_client_closes_its_connections(
         assert connections() == 1
         del client
         gc.collect()
-        while connections():
-            await asyncio.sleep(0.001)
+        await eventually(lambda: not connections())
 
     run(main())
 

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from tests.support.standin import StandIn
+from tests.transports.conftest import PATIENCE
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -23,9 +25,13 @@ def test_i9_child_and_parent_share_no_connection(standin: StandIn, library: str)
         arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
+        watchdog = threading.Timer(PATIENCE, process.kill)
+        watchdog.start()
         line = process.stdout.readline()
         standin.release()
         output, errors = process.communicate("released\n" if line == "forked\n" else None)
+        watchdog.cancel()
+        watchdog.join()
     assert process.returncode == 0, errors
     assert errors == ""
     seen = json.loads(output)
