@@ -131,6 +131,7 @@ def fake_adapter(provider: str = "fake", scope: Scope = Scope.PROCESS, **more: A
         "reason": "a test",
         "environment": {"FAKE_API_KEY": "fake_api_key", "FAKE_REGION": None},
         "key": "fake_api_key",
+        "on_the_wire": frozenset(),
         **more,
     }
     return Adapter(provider=provider, scope=scope, **settings)

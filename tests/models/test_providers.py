@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from pathlib import Path
 
 import pytest
 from langchain.chat_models import init_chat_model
 
 from llmkeep.core import Scope
 from llmkeep.models import Adapter, MissingExtra, ModelConfigurationError, chat_model, register
+from llmkeep.models.provider_table import TABLE
 from llmkeep.models.providers import PROVIDERS, find
 from tests.models.fakes import fake_adapter
 
@@ -134,3 +136,14 @@ def test_an_adapter_can_be_replaced():
     second = chat_model("fake:a")
     assert isinstance(PROVIDERS["fake"], Adapter)
     assert first.llmkeep_configuration.resolve() is not second.llmkeep_configuration.resolve()
+
+
+def test_the_documented_table_is_the_table():
+    """The page lists every provider with its class, scope and reason, as the code has them."""
+    page = Path(__file__).parents[2].joinpath("docs/models.md").read_text()
+    rows = page.partition("## Providers")[2].partition("## ")[0].splitlines()
+    assert [row for row in rows if row.startswith("| `")] == [
+        f"| `{each.provider}` | `{each.path.partition(':')[2]}` | "
+        f"{each.scope.name} | {each.reason} |"
+        for each in TABLE
+    ]

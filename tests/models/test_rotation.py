@@ -11,6 +11,7 @@ import pytest
 
 import llmkeep
 from llmkeep.models import Adapter, ModelConfigurationError, chat_model
+from llmkeep.models.environment import Variables
 from tests.models.fakes import FakeClient, KeyedStandIn, fake_adapter
 
 
@@ -144,3 +145,19 @@ def test_rotating_while_many_threads_call_fails_nobody(monkeypatch):
         thread.join(10)
     assert errors == []
     assert seen <= {"fake-key", "key 0", "key 1", "key 2"}
+
+
+@pytest.mark.parametrize("environ", [None, {"FAKE_REGION": "one", "OTHER": "x"}])
+def test_variables_are_what_the_environment_says(environ, monkeypatch):
+    """Set, changed and deleted ones, also where somebody put another mapping in its place."""
+    if environ is not None:
+        monkeypatch.setattr(os, "environ", environ)
+    variables = Variables(["FAKE_REGION", "NOT_SET", "OTHER"])
+    for value in ("ä", "", "\udcff", None):
+        if value is None:
+            monkeypatch.delenv("FAKE_REGION")
+        else:
+            monkeypatch.setenv("FAKE_REGION", value)
+        seen = tuple(os.environ.get(name) for name in ("FAKE_REGION", "NOT_SET", "OTHER"))
+        assert variables.look() == seen
+        assert seen[0] == value

@@ -7,10 +7,10 @@ them is in `providers.py`.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import itertools
-import os
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -19,6 +19,9 @@ from langchain_core.language_models import BaseChatModel
 
 from llmkeep.core import Scope
 from llmkeep.core.errors import LLMKeepError
+
+from .arguments import field_names
+from .environment import Looked, Variables
 
 #: Fields that belong to whoever calls, and change nothing that is sent: they live on the handle.
 HANDLE_FIELDS = frozenset(
@@ -107,8 +110,8 @@ class Adapter:
     """Methods that use a client, beside those of `BaseChatModel`."""
     sealed: tuple[str, ...] = ()
     """Attributes, beside fields, that would give or make a client."""
-    on_the_wire: frozenset[str] = frozenset()
-    """Fields of `HANDLE_FIELDS` that this class does put into its requests."""
+    on_the_wire: frozenset[str] = frozenset({"profile"})
+    """Fields of `HANDLE_FIELDS` that this class, or one not looked at, reads for its requests."""
     model_parameter: str = "model"
     """The parameter of the class that names the model."""
     serial: int = field(default_factory=itertools.count().__next__, init=False, repr=False)
@@ -147,11 +150,12 @@ class Adapter:
         nobody gave.
         """
         model = self.make(arguments)
+        given = field_names(type(model), arguments)
         owned = (
             value
             for name, value in vars(model).items()
             if name in type(model).model_fields
-            and name not in arguments
+            and name not in given
             and (hasattr(value, "aclose") or hasattr(value, "close"))
         )
         return Kept(model, tuple(owned))
@@ -171,6 +175,10 @@ class Adapter:
             " (for a server that wants none, any text)"
         )
 
-    def lookup(self) -> tuple[str | None, ...]:
+    def lookup(self) -> Looked:
         """The variables' values now, in the table's order."""
-        return tuple(map(os.environ.get, self.environment))
+        return self._variables.look()
+
+    @functools.cached_property
+    def _variables(self) -> Variables:
+        return Variables(self.environment)

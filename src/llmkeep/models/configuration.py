@@ -17,10 +17,11 @@ from llmkeep.core import CacheClosed, ClientCache, Lease, LLMKeepError, Spec, fr
 from . import caches
 from .adapters import Adapter, Kept, ModelConfigurationError
 from .arguments import field_names, own_copy, parameter
+from .environment import Looked
 from .identity import holds_object, structure
 from .masking import masked, secrets_in
 from .providers import find
-from .resolving import EnvironmentChanged, Looked, Resolved
+from .resolving import EnvironmentChanged, Resolved
 
 #: How often a lease looks again when the environment or the default cache changes under it.
 _ATTEMPTS: Final = 100
@@ -209,9 +210,7 @@ def _unsettled(configuration: Configuration) -> LLMKeepError:
 
 def _resolve(asked: tuple[Configuration, Looked]) -> Resolved:
     configuration, looked = asked
-    return Resolved(
-        configuration.adapter, configuration.label, configuration.arguments(), looked
-    )
+    return Resolved(configuration.adapter, configuration.label, configuration.arguments(), looked)
 
 
 def _label(asked: tuple[Configuration, Looked]) -> str:

@@ -62,15 +62,14 @@ class Handle:
 
     @classmethod
     def _made(cls, configuration: Configuration, resolved: Resolved, own: dict[str, Any]) -> Any:
-        own = {**own_copy(resolved.handle_fields), **own}
-        versions = resolved.handle_fields.get("metadata") or {}
-        own["metadata"] = {**(own.get("metadata") or {}), **own_copy(versions)}
+        usual = own_copy(resolved.handle_fields)
+        metadata = {**(own.get("metadata") or {}), **usual["metadata"]}  # the classes' versions
+        own = {**usual, **own, "metadata": metadata}
         values = {**own_copy(resolved.fields), **own, SEALED: configuration}
         fields_set = resolved.fields_set | own.keys()
         handle: Any = cls.model_construct(_fields_set=set(fields_set), **values)  # type: ignore[attr-defined]
-        for name in handle.model_fields_set ^ vars(handle).keys():
-            if name not in values and name not in resolved.adapter.handle_fields:
-                del vars(handle)[name]  # a client: __getattr__ says where it is
+        for name in vars(handle).keys() - values.keys() - resolved.adapter.handle_fields:
+            del vars(handle)[name]  # a client: __getattr__ says where it is
         return handle
 
     # -- what it does itself -----------------------------------------------------------------------
@@ -213,15 +212,15 @@ def _checked(configuration: Configuration, own: Mapping[str, Any]) -> dict[str, 
     raise ModelConfigurationError(f"{configuration.label}: {'; '.join(lines)}")
 
 
-#: The handle class of each model class and provider, made once.
-_classes: Final[dict[tuple[type[BaseChatModel], str], Any]] = {}
+#: The handle class of each model class and adapter, made once.
+_classes: Final[dict[tuple[type[BaseChatModel], int], Any]] = {}
 
 
 def _handle_class(resolved: Resolved) -> Any:
-    key = (resolved.model_class, resolved.adapter.provider)
-    made = _classes.get(key)
+    model_class, adapter = resolved.model_class, resolved.adapter
+    key = (model_class, adapter.serial)
     # Without a lock, which a fork could catch held: of two new ones the first stays.
-    return made or _classes.setdefault(key, _make_class(*key[:1], resolved.adapter))
+    return _classes.get(key) or _classes.setdefault(key, _make_class(model_class, adapter))
 
 
 def _make_class(model_class: type[BaseChatModel], adapter: Adapter) -> Any:

@@ -18,6 +18,7 @@ from .http_clients import clients_for, keepalive_options
 class HttpClientAdapter(Adapter):
     """A class that takes `http_client` and `http_async_client`."""
 
+    on_the_wire: frozenset[str] = frozenset()
     sdk: str = "openai"
     """The SDK that will use the clients."""
 

@@ -91,6 +91,7 @@ _AWS: Final[dict[str, str | None]] = dict.fromkeys(
         "AWS_CA_BUNDLE",
     )
 )
+_AWS_READS: Final = frozenset({"profile", "disable_streaming", "custom_get_token_ids"})
 _GOOGLE: Final[dict[str, str | None]] = dict.fromkeys(
     (
         "GOOGLE_GENAI_USE_VERTEXAI",
@@ -161,8 +162,6 @@ TABLE: Final = (
         key="anthropic_api_key",
         leased=("get_num_tokens_from_messages",),
         sealed=("_client", "_async_client", "_client_params"),
-        # It decides how system messages are sent.
-        on_the_wire=frozenset({"profile"}),
     ),
     _LocalAdapter(
         "local",
@@ -171,6 +170,7 @@ TABLE: Final = (
         Scope.exclusive(1),
         "llama.cpp must not be called concurrently",
         sealed=("load", "close", "loaded"),
+        on_the_wire=frozenset(),
     ),
     OpenAIAdapter(
         "azure_openai",
@@ -285,6 +285,7 @@ TABLE: Final = (
             Scope.PROCESS,
             "synchronous; boto3's documentation calls its clients thread safe",
             {**_AWS, **_COMMON},
+            on_the_wire=_AWS_READS,
         )
         for provider, name in (
             ("bedrock", "ChatBedrock"),
@@ -299,6 +300,7 @@ TABLE: Final = (
             Scope.LOOP,
             _OWN_HTTPX,
             {**_AWS, **_COMMON},
+            on_the_wire=_AWS_READS,
         )
         for provider, name, package in (
             ("anthropic_bedrock", "ChatAnthropicBedrock", "langchain-aws[anthropic]"),

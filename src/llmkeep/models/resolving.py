@@ -19,11 +19,9 @@ from llmkeep.core import LLMKeepError, Spec, freeze
 
 from .adapters import Adapter, Kept, ModelConfigurationError
 from .arguments import field_names, own_copy
+from .environment import Looked
 from .identity import is_object, structure
 from .masking import masked, scrubbed
-
-Looked = tuple[str | None, ...]
-"""What the adapter's variables said at one moment."""
 
 
 class EnvironmentChanged(LLMKeepError):
@@ -66,9 +64,9 @@ class Resolved:
         self.spec: Final = Spec(self, sealed.key, sealed.foreign)
         shown = {name: masked(value, name) for name, value in _fields(model) if name not in built}
         self.fields: Final = {n: v for n, v in shown.items() if n not in adapter.handle_fields}
-        #: What the class makes of those fields itself (profile, versions for tracing).
+        #: What the class has put there itself (profile, versions for tracing).
         self.handle_fields: Final = {
-            n: shown[n] for n in ("metadata", "profile") if n in adapter.handle_fields
+            n: shown[n] for n in model.model_fields_set & adapter.handle_fields
         }
         self.fields_set: Final = frozenset(model.model_fields_set & self.fields.keys())
         #: The object made here, until the first build takes it.
@@ -166,10 +164,10 @@ def _construct(adapter: Adapter, arguments: Mapping[str, Any]) -> Kept:
         raise
     except pydantic.ValidationError as refused:
         problem: Exception = _told(adapter, refused, arguments)
-    except Exception as error:
+    except Exception:
         if not _key_is_nowhere(adapter, arguments):
             raise
-        problem = adapter.missing_key() if adapter.key else error
+        problem = adapter.missing_key()
     else:
         if not adapter.lacks_key(kept.model):
             return kept
