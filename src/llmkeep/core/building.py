@@ -55,23 +55,25 @@ class Builder:
         _context(flight).run(self._run, flight)
 
     def _run(self, flight: Flight) -> None:
+        if not flight.claim():
+            return
         building.set(flight)
-        client = None
+        instance = flight.instance
         try:
             build = flight.starter.factory.build
             assert build is not None
-            client = build(flight.starter.spec.thaw())
-            if isinstance(client, CoroutineType):
-                client.close()
-                client = None
+            instance.client = build(flight.starter.spec.thaw())
+            if isinstance(instance.client, CoroutineType):
+                instance.client.close()
+                instance.client = None
                 raise TypeError("build returned a coroutine: pass an asynchronous build as abuild=")
-            label, weight = self._describe(flight, client)
+            label, weight = self._describe(flight)
         except BaseException as error:
-            _report_failure(flight, error, client)
+            _report_failure(flight, error)
             if flight.inline and not isinstance(error, Exception):
                 raise  # it concerns the caller, also when the build had been overtaken
         else:
-            _report_success(flight, client, label, weight)
+            _report_success(flight, label, weight)
 
     def _start_task(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> None:
         task = loop.create_task(self._arun(flight), context=_context(flight))
@@ -86,21 +88,23 @@ class Builder:
         task.add_done_callback(ended)
 
     async def _arun(self, flight: Flight) -> None:
+        if not flight.claim():
+            return
         building.set(flight)
-        client = None
         try:
             abuild = flight.starter.factory.abuild
             assert abuild is not None
-            client = await abuild(flight.starter.spec.thaw())
-            label, weight = self._describe(flight, client)
+            flight.instance.client = await abuild(flight.starter.spec.thaw())
+            label, weight = self._describe(flight)
         except BaseException as error:
-            _report_failure(flight, error, client)
+            _report_failure(flight, error)
             if isinstance(error, (GeneratorExit, sys.modules["asyncio"].CancelledError)):
                 raise
         else:
-            _report_success(flight, client, label, weight)
+            _report_success(flight, label, weight)
 
-    def _describe(self, flight: Flight, client: Any) -> tuple[str, float]:
+    def _describe(self, flight: Flight) -> tuple[str, float]:
+        client = flight.instance.client
         label = type(client).__name__
         if self._label is not None:
             label = self._label(flight.starter.spec.thaw())
@@ -110,14 +114,14 @@ class Builder:
         return label, weight
 
 
-def _report_success(flight: Flight, client: Any, label: str, weight: float) -> None:
+def _report_success(flight: Flight, label: str, weight: float) -> None:
     ledger = flight.ledger
-    ledger.decide(ledger.published, flight, client, label, weight)
+    ledger.decide(ledger.published, flight, label, weight)
 
 
-def _report_failure(flight: Flight, error: BaseException, made: Any = None) -> None:
+def _report_failure(flight: Flight, error: BaseException) -> None:
     ledger = flight.ledger
-    ledger.decide(ledger.failed, flight, error, made)
+    ledger.decide(ledger.failed, flight, error)
 
 
 def _context(flight: Flight) -> Context:

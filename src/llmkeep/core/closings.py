@@ -64,6 +64,10 @@ class Closings:
         self._queue.append(instance)
         self._want_closer()
 
+    def knows(self, instance: Instance) -> bool:
+        """Whether the close of `instance` waits or is under way."""
+        return instance in self._queue or any(each.instance is instance for each in self.under_way)
+
     def _want_closer(self) -> None:
         if self._queue and self._closers < MAX_CLOSERS:
             self._closers += 1

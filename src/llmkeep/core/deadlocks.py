@@ -27,6 +27,7 @@ from .sites import describe
 from .waiters import running_loop
 
 if TYPE_CHECKING:
+    from .sites import Site
     from .slots import Flight, Request
 
 #: The build that this code is a part of.
@@ -34,8 +35,8 @@ building: Final[ContextVar[Flight | None]] = ContextVar("llmkeep_building", defa
 
 #: What tells somebody apart. Weak references: the graph must keep no task and no loop alive.
 Tokens: TypeAlias = "tuple[weakref.ref[Any], ...]"
-#: Somebody by name, and the tokens that tell whether it stands still.
-Party: TypeAlias = "tuple[str, Tokens]"
+#: A build or the place where a lease was taken, and the tokens that tell whether it stands still.
+Party: TypeAlias = "tuple[Flight | Site, Tokens]"
 #: Some who could serve a request, and how many of them have to stand still so that they never do.
 Group: TypeAlias = "tuple[int, list[Party]]"
 
@@ -48,6 +49,8 @@ class Actor(NamedTuple):
     #: How it is recognised as a holder.
     same: Tokens
     name: str
+    #: Whether others stand still with it: the tasks of its loop, the other waits of its build.
+    is_many: bool
 
 
 def holder() -> Tokens:
@@ -59,7 +62,8 @@ def actor(*, asynchronous: bool) -> Actor:
     """Whoever is about to wait here and now."""
     me, loop = _me()
     waits = _tokens(me, None if asynchronous else loop)
-    return Actor(waits, (*waits, *_tokens(threading.current_thread())), _name(me))
+    is_many = len(waits) > 1 or me is building.get()
+    return Actor(waits, (*waits, *_tokens(threading.current_thread())), _name(me), is_many)
 
 
 @final
@@ -74,6 +78,8 @@ class WaitGraph:
         # Reentrant: a signal handler may lease while its thread is in here.
         self._lock = threading.RLock()
         self._blocked: dict[weakref.ref[Any], list[Request]] = {}
+        #: How many of the waiting are more than one thread or task.
+        self._many = 0
 
     def begin(self, request: Request, who: Actor) -> None:
         """`who` is about to wait for `request`.
@@ -81,9 +87,10 @@ class WaitGraph:
         Raises WouldDeadlock, with the cycle, if that never ended.
         """
         with self._lock:
-            cycle = self._cycle(request, who.same)
+            cycle = self._cycle(request, who.same, with_turns=who.is_many or self._many > 0)
             if cycle is not None:
                 raise WouldDeadlock("waiting here would never end:", (f"{who.name} waits", *cycle))
+            self._many += who.is_many
             for token in who.waits:
                 self._blocked.setdefault(token, []).append(request)
 
@@ -92,17 +99,21 @@ class WaitGraph:
         with self._lock:
             for token in who.waits:
                 requests = self._blocked.get(token, [])
-                if request in requests:  # it is not in a forked child
-                    requests.remove(request)
+                if request not in requests:
+                    return  # a forked child, which has a graph of its own
+                requests.remove(request)
                 if not requests:
-                    self._blocked.pop(token, None)
+                    del self._blocked[token]
+            self._many -= who.is_many
 
-    def _cycle(self, asked: Request, me: Tokens) -> tuple[str, ...] | None:
+    def _cycle(self, asked: Request, me: Tokens, *, with_turns: bool) -> tuple[str, ...] | None:
         """The steps from `asked` on, if nobody who could serve it ever will.
 
         All that it depends on is taken for stuck, until nothing can be shown to move any more.
+        Those ahead in a queue matter only `with_turns`: one thread or task that waits for its own
+        turn waits for nothing else.
         """
-        served_by = self._reachable(asked)
+        served_by = self._reachable(asked, with_turns)
         stuck = set(served_by)
         while True:
             moving = {
@@ -117,13 +128,13 @@ class WaitGraph:
                 return self._steps(asked, me, stuck, served_by) if asked in stuck else None
             stuck -= moving
 
-    def _reachable(self, asked: Request) -> dict[Request, list[Group]]:
+    def _reachable(self, asked: Request, with_turns: bool) -> dict[Request, list[Group]]:
         found: dict[Request, list[Group]] = {}
         todo = [asked]
         while todo:
             request = todo.pop()
             if request not in found:
-                found[request] = groups = list(_served_by(request))
+                found[request] = groups = list(_served_by(request, with_turns))
                 todo.extend(
                     each
                     for _, parties in groups
@@ -134,7 +145,8 @@ class WaitGraph:
 
     def _of(self, tokens: Tokens) -> list[Request]:
         """What those wait for."""
-        return [request for token in tokens for request in self._blocked.get(token, ())]
+        waits = (request for token in tokens for request in self._blocked.get(token, ()))
+        return [request for request in waits if not request.done]
 
     def _stands(self, tokens: Tokens, me: Tokens, stuck: set[Request]) -> bool:
         return any(token in me for token in tokens) or not stuck.isdisjoint(self._of(tokens))
@@ -149,10 +161,10 @@ class WaitGraph:
         while request is not None and request not in seen:
             seen.add(request)
             parties = [each for _, group in served_by[request] for each in group]
-            name, tokens = next(each for each in parties if self._stands(each[1], me, stuck))
+            party, tokens = next(each for each in parties if self._stands(each[1], me, stuck))
             request = next((each for each in self._of(tokens) if each in stuck), None)
             who = "the caller" if any(token in me for token in tokens) else "another one"
-            steps.append(f"for {name}, which waits for {who}")
+            steps.append(f"for {_described(party)}, which waits for {who}")
             if who == "the caller":
                 break
         return tuple(steps)
@@ -170,25 +182,30 @@ def _me() -> tuple[object, object | None]:
     return task or threading.current_thread(), loop
 
 
-def _served_by(request: Request) -> Iterator[Group]:
+def _served_by(request: Request, with_turns: bool) -> Iterator[Group]:
     """Who has to go on so that `request` is served."""
     slot = request.slot
     assert slot is not None
     instance = slot.instance
-    turns = [
-        (f"a lease taken at {describe(each.lease.site)}", each.lease.site[3])
-        for each in takewhile(lambda each: each is not request, list(slot.requests))
-        if each.lease is not None
-    ]
+    turns: list[Party] = []
+    if with_turns:
+        turns = [
+            (each.lease.site, each.lease.site[3])
+            for each in takewhile(lambda each: each is not request, list(slot.requests))
+            if each.lease is not None
+        ]
     if instance is not None:
-        sites = list(instance.leases.values())
-        leases = [(f"the lease taken at {describe(site)}", site[3]) for site in sites]
+        leases: list[Party] = [(site, site[3]) for site in list(instance.leases.values())]
         yield instance.ledger.policy.scope.capacity, leases + turns
         return
     flights = [slot.flight] if slot.flight is not None else list(slot.abandoned)
     if flights:
-        yield len(flights), [(str(each), _tokens(each, each.loop)) for each in flights]
+        yield len(flights), [(each, _tokens(each, each.loop)) for each in flights]
         yield flights[0].ledger.policy.scope.capacity, turns
+
+
+def _described(party: Flight | Site) -> str:
+    return f"a lease taken at {describe(party)}" if isinstance(party, tuple) else str(party)
 
 
 def _tokens(*things: object) -> Tokens:

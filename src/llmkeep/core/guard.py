@@ -13,8 +13,9 @@
    on the same thread, can find that out (`inside`) instead of hanging. All that such a one may do
    is leave word; anything else is refused.
 6. A signal handler that raises (Ctrl-C, a soft time limit) never leaves the lock held: CPython runs
-   handlers at calls, so a release is never behind one. What such a handler left half done in a
-   section, the housekeeper mends (`sweep`).
+   handlers at calls, so a release is never behind one. What it left half done in a section the
+   housekeeper mends (`Ledger.mend`), a client apart whose build ended that very moment: that one
+   is dropped unclosed.
 
 The idea of deciding under the lock and acting after it is httpcore's connection pool's.
 """
@@ -56,9 +57,10 @@ class Guard:
                 self.inside = True
                 try:
                     return decision(*arguments)
-                except BaseException as error:
-                    if not isinstance(error, Exception):
-                        self.interrupted()
+                except Exception:
+                    raise
+                except BaseException:
+                    self.interrupted()
                     raise
                 finally:
                     self.inside = False
@@ -77,7 +79,9 @@ class Guard:
                 continue  # another thread did it
             try:
                 job()
-            except BaseException:
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    self.outbox.appendleft(job)  # interrupted; every job may be done twice
                 self.settle()  # the rest must not wait for whoever comes next
                 raise
 
@@ -92,7 +96,11 @@ class Guard:
             self.inside = True
             try:
                 while self.inbox:
-                    self.inbox.popleft()()
+                    self.inbox[0]()
+                    self.inbox.popleft()
+            except BaseException:
+                self.interrupted()
+                raise
             finally:
                 self.inside = False
         finally:

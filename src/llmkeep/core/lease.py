@@ -93,7 +93,12 @@ class Lease(Generic[T]):
         except AttributeError:
             return  # it was not even made
         if instance is not None:
-            instance.ledger.give_back(instance, self.site, dropped=True)
+            try:
+                instance.ledger.give_back(instance, self.site, dropped=True)
+            except BaseException:
+                # Interrupted, and nobody will be told of it: once more, a second time does nothing.
+                instance.ledger.give_back(instance, self.site, dropped=True)
+                raise
 
     def __repr__(self) -> str:
         state = "out" if self.instance else ("used" if self._used else "not entered")

@@ -143,6 +143,9 @@ class Ledger(Guard):
                 self.inside = True
                 try:
                     self.returned(instance, site, dropped)
+                except BaseException:
+                    self.interrupted()
+                    raise
                 finally:
                     self.inside = False
             else:
@@ -328,12 +331,12 @@ class Ledger(Guard):
         else:
             self._tell_all(slot, _cannot_build())
 
-    def published(self, flight: Flight, client: Any, label: str, weight: float) -> None:
+    def published(self, flight: Flight, label: str, weight: float) -> None:
         """A build succeeded."""
         instance, slot = flight.instance, flight.slot
         if flight.over:
             return
-        instance.client, instance.label, instance.weight = client, label, weight
+        instance.label, instance.weight = label, weight
         loop = flight.loop
         instance.loop = slot.home.loop if loop is None else weakref.ref(loop)
         wanted = self._land(flight)
@@ -360,20 +363,16 @@ class Ledger(Guard):
             self.idle[instance] = None
             self._trim()
 
-    def failed(self, flight: Flight, error: BaseException, made: Any = None) -> None:
-        """A build raised. Only an `Exception` is told to others than the caller who ran it.
-
-        `made` is what it had made before that, to be closed.
-        """
+    def failed(self, flight: Flight, error: BaseException) -> None:
+        """A build raised. Only an `Exception` is told to others than the caller who ran it."""
         if flight.over:
             return  # its loop had died, and its coroutine was collected later
         slot = flight.slot
         wanted = self._land(flight)
-        if made is None:
+        if flight.instance.client is None:
             flight.instance.move(State.CLOSED)
         else:
-            flight.instance.client = made
-            self._close(flight.instance)
+            self._close(flight.instance)  # it raised after it had made one
         if wanted:
             self.emit("BuildFailed", flight.instance, type(error).__name__)
             self.build_failures += 1
@@ -530,8 +529,13 @@ class Ledger(Guard):
         """Whatever should have been done for any instance or slot by now, do it."""
         for instance in list(self.open):
             self._close_if_unused(instance)
+            if instance.state is State.CLOSED and not self.closings.knows(instance):
+                self.closings.add(instance)
             if instance.state is READY and not instance.leases and instance not in self.idle:
                 self.idle[instance] = None
+        for flight in self.flights:
+            if flight.is_unclaimed and not flight.inline:
+                self.outbox.append(partial(self._launch, flight))
         for home in self.homes():
             for slot in list(home.slots.values()):
                 self.advance(slot)

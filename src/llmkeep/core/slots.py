@@ -157,6 +157,7 @@ class Flight:
 
     __slots__ = (
         "__weakref__",
+        "_unclaimed",
         "abandoned",
         "deadline",
         "inline",
@@ -187,6 +188,20 @@ class Flight:
         self.abandoned: str | None = None
         self.timed_out = False
         self.over = False
+        self._unclaimed = [None]
+
+    @property
+    def is_unclaimed(self) -> bool:
+        """Whether nobody has begun to run the build."""
+        return bool(self._unclaimed)
+
+    def claim(self) -> bool:
+        """Whether the asker is the first, and has to run the build."""
+        try:
+            self._unclaimed.pop()
+        except IndexError:
+            return False
+        return True
 
     @property
     def is_task(self) -> bool:

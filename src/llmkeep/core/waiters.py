@@ -54,8 +54,11 @@ class ThreadWaiter(Waiter):
         self._asleep.acquire()
 
     def wake(self) -> bool:
-        """Any thread may call this, once."""
-        self._asleep.release()
+        """Any thread may call this."""
+        try:
+            self._asleep.release()
+        except RuntimeError:
+            pass  # it is awake already
         return True
 
     def wait(self, deadline: float | None) -> bool:
