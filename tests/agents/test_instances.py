@@ -18,6 +18,7 @@ from llmkeep.agents import ConversationHandler, StatefulAgent
 from llmkeep.models import Adapter, register
 from llmkeep.models.adapters import Kept
 from llmkeep.settings import SettingsError, settings
+from tests.agents.loops import on_loops_at_once
 
 SECRET = "Zx81Qw77Lp30"
 
@@ -33,29 +34,24 @@ def a_model() -> BaseChatModel:
 
 def test_i1_one_build_for_callers_on_loops_and_threads_at_once():
     calls: list[int] = []
-    proceed = threading.Event()
-    gate = threading.Barrier(5)
     given: list[BaseChatModel] = []
+    waiting = threading.Barrier(4)
 
     def factory() -> BaseChatModel:
         calls.append(1)
-        assert proceed.wait(10)
+        assert all_wait.wait(10)
         return a_model()
 
-    async def many() -> None:
-        given.extend(await asyncio.gather(*(get_or_create("shared", factory) for _ in range(25))))
+    all_wait = threading.Event()
 
-    def loop() -> None:
-        gate.wait(10)
-        asyncio.run(many())
+    async def many(_loop: int) -> None:
+        asking = [asyncio.create_task(get_or_create("shared", factory)) for _ in range(25)]
+        await asyncio.sleep(0)  # they ask now
+        if waiting.wait(10) == 0:
+            all_wait.set()
+        given.extend(await asyncio.gather(*asking))
 
-    threads = [threading.Thread(target=loop) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    gate.wait(10)
-    proceed.set()
-    for thread in threads:
-        thread.join(30)
+    on_loops_at_once(many)
     assert len(calls) == 1
     assert len(given) == 100
     assert len({id(model) for model in given}) == 1

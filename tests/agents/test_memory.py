@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,6 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import MessagesState, StateGraph
 
 from llmkeep.agents import ConversationMemory, thread_of
+from tests.agents.loops import on_loops_at_once
 
 
 @pytest.fixture
@@ -107,8 +107,6 @@ def test_i3_a_conversation_that_is_being_answered_is_not_forgotten():
 
 def test_one_memory_serves_threads_and_loops_at_once(memory):
     graph = graph_on(memory)
-    gate = threading.Barrier(4)
-    failures: list[BaseException] = []
 
     async def turn(thread: str, n: int) -> None:
         state = await graph.ainvoke({"messages": [HumanMessage(f"{thread}-{n}")]}, of(thread))
@@ -119,16 +117,4 @@ def test_one_memory_serves_threads_and_loops_at_once(memory):
         for n in range(3):
             await asyncio.gather(*(turn(f"{loop}/{c}", n) for c in range(5)))
 
-    def run(loop: int) -> None:
-        try:
-            gate.wait(10)
-            asyncio.run(talk(loop))
-        except BaseException as failure:
-            failures.append(failure)
-
-    threads = [threading.Thread(target=run, args=(loop,)) for loop in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert failures == []
+    on_loops_at_once(talk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import anyio
 import pytest
@@ -81,7 +82,16 @@ async def test_i7_what_is_closing_is_not_cancelled_again_by_those_who_hurry():
     assert work.has_ended
 
 
-async def test_i7_a_cancelled_anyio_scope_waits_for_the_end_too():
+async def test_i7_a_cancelled_anyio_scope_waits_for_the_end_too(monkeypatch):
+    """It waits once: that it is cancelled again and again does not reach it."""
+    waits: list[object] = []
+    wait = asyncio.wait
+
+    def counted(*some: Any, **more: Any) -> Any:
+        waits.append(some)
+        return wait(*some, **more)
+
+    monkeypatch.setattr(asyncio, "wait", counted)
     work = Work()
     task = asyncio.create_task(work.run())
     await work.started.wait()
@@ -90,6 +100,7 @@ async def test_i7_a_cancelled_anyio_scope_waits_for_the_end_too():
         await stop(task)
     assert work.cancellations == 1
     assert work.has_ended
+    assert len(waits) == 1
 
 
 async def test_what_never_ends_is_left_with_a_line_in_the_log(monkeypatch, caplog):

@@ -143,3 +143,4 @@ def test_a_server_on_this_machine_comes_before_the_box():
 
 def test_the_model_in_the_box_is_the_last():
     assert picked() == Pick(BOX, is_demonstration=True)
+    assert picked(environment={"LLMKEEP_LOCAL_MODEL": "a.gguf"}) == Pick("local:a.gguf")

@@ -130,10 +130,7 @@ class StatefulAgent:
         return self._own_tools
 
     async def _ready_graph(self) -> Graph:
-        if type(self).llm is StatefulAgent.llm:
-            llm = await self._get_or_create_llm_async(self._choice.key, self._choice.build)
-        else:
-            llm = self.llm
+        llm = await self._get_or_create_llm_async(self._choice.key, self._choice.build)
         return await agraph_for(llm, self._fixed_tools)
 
     # --- conversations -----------------------------------------------------------------------

@@ -7,10 +7,9 @@ middleware read as `runtime.context`.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
@@ -32,7 +31,6 @@ from .stopping import stoppable
 Tools = Sequence[BaseTool | Callable[..., Any]]
 Graph = CompiledStateGraph[Any, "RunContext", Any, Any]
 ToolAnswer = ToolMessage | Command[Any]
-A = TypeVar("A", bound=ToolAnswer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ class _Conversation(AgentMiddleware[AgentState[Any], RunContext]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolAnswer]
     ) -> ToolAnswer:
         try:
-            return _named(handler(request))
+            return handler(request)
         except GraphBubbleUp:
             raise
         except Exception as error:
@@ -128,7 +126,7 @@ class _Conversation(AgentMiddleware[AgentState[Any], RunContext]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolAnswer]]
     ) -> ToolAnswer:
         try:
-            return _named(await stoppable(handler(request)))
+            return await stoppable(handler(request))
         except GraphBubbleUp:
             raise
         except Exception as error:
@@ -144,18 +142,9 @@ def _with_prompt(request: ModelRequest[RunContext]) -> ModelRequest[RunContext]:
 
 def _failure(request: ToolCallRequest, error: Exception) -> ToolMessage:
     """The model reads what went wrong, and the run goes on."""
-    return _named(
-        ToolMessage(
-            told_to_model(error),
-            name=request.tool_call["name"],
-            tool_call_id=request.tool_call["id"],
-            status="error",
-        )
+    return ToolMessage(
+        told_to_model(error),
+        name=request.tool_call["name"],
+        tool_call_id=request.tool_call["id"],
+        status="error",
     )
-
-
-def _named(answer: A) -> A:
-    """A result has its id from the start: the one seen live is the one that is kept."""
-    if isinstance(answer, ToolMessage) and answer.id is None:
-        answer.id = str(uuid.uuid4())
-    return answer

@@ -56,6 +56,8 @@ def chat(
         from .chat import talk
 
         is_well = talk(model, base_url)
+    except (BrokenPipeError, ModuleNotFoundError):
+        raise  # nobody reads on: typer ends quietly; an extra is missing: `main` says which
     except Exception as error:  # a person is at the other end: no traceback
         typer.echo(f"llmkeep: {one_line(error)}", err=True)
         raise typer.Exit(1) from None

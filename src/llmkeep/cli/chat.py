@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from contextlib import aclosing
+from io import TextIOWrapper
 from typing import Final
 
 from ag_ui.core import RunFinishedEvent
@@ -23,7 +24,7 @@ from .screen import Screen
 USER: Final = "terminal"
 SESSION: Final = "terminal"
 
-PROMPT: Final = "[bold]you>[/bold] "
+PROMPT: Final = "you> "
 
 _DEMONSTRATION: Final = (
     "This is a small demonstration model: it talks, but do not rely on what it says, and it calls "
@@ -37,6 +38,9 @@ def talk(model: str | None, base_url: str | None) -> bool:
 
     Raises what choosing and making the model raises.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # no terminal is too old for an answer
+            stream.reconfigure(errors="replace")
     is_terminal = sys.stdin.isatty()
     answers = Console(highlight=False, markup=False)
     screen = Screen(answers, answers if is_terminal else Console(stderr=True, highlight=False))
@@ -66,16 +70,17 @@ def _apply(chosen: Pick) -> None:
 
 def _converse(runner: asyncio.Runner, handler: ConversationHandler, screen: Screen) -> None:
     """Ask and answer until the end of input. Ctrl-C stops an answer, never the program."""
+    with contextlib.suppress(ImportError):  # not everywhere; lines can be edited where it is
+        import readline  # noqa: F401
     screen.note("Ctrl-C stops an answer, Ctrl-D ends.")
-    console = Console()
     while True:
         try:
-            line = console.input(PROMPT).strip()
+            line = input(PROMPT).strip()
         except KeyboardInterrupt:
-            console.print()
+            print()
             continue
         except EOFError:
-            console.print()
+            print()
             return
         if line:
             with contextlib.suppress(KeyboardInterrupt):

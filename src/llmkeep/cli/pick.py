@@ -79,7 +79,7 @@ def pick(
     for variable, provider, package in KEYS:
         if environment.get(variable) and find_spec(package) is not None:
             return Pick(_default(provider), reason=f"since {variable} is set")
-    return find_server(servers) or Pick(BOX, is_demonstration=True)
+    return find_server(servers) or _in_this_process(environment)
 
 
 def _address_without_key(environment: Mapping[str, str]) -> str | None:
@@ -97,6 +97,11 @@ def _named(name: str, address: str | None, default_provider: str, *, is_for_it: 
 
 def _first_of(address: str) -> Pick:
     return Pick(f"openai:{first_model(address)}", address, f"of the server at {_shown(address)}")
+
+
+def _in_this_process(environment: Mapping[str, str]) -> Pick:
+    file = environment.get("LLMKEEP_LOCAL_MODEL")
+    return Pick(f"local:{file}") if file else Pick(BOX, is_demonstration=True)
 
 
 def _default(provider: str) -> str:
