@@ -35,25 +35,29 @@ class SettingsError(LLMKeepError, ValueError):
     """A setting has a wrong value; the message starts with its environment variable's name."""
 
 
-class _Section(BaseModel):
-    """A branch of the tree; an assignment is validated like the environment is."""
+class _Checked:
+    """An assignment is validated like the environment is, and refused in the same words."""
 
-    # Unknown names are let pass: an application may keep settings of its own in LLM__...
-    model_config = ConfigDict(validate_assignment=True, extra="ignore", protected_namespaces=())
-
-    prefix: ClassVar[str] = ""
+    prefix: ClassVar[tuple[str, ...]] = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
         try:
             super().__setattr__(name, value)
         except ValidationError as error:
-            raise _refusal(error, self.prefix) from None
+            raise _refusal(error, *self.prefix) from None
+
+
+class _Section(_Checked, BaseModel):
+    """A branch of the tree."""
+
+    # Unknown names are let pass: an application may keep settings of its own in LLM__...
+    model_config = ConfigDict(validate_assignment=True, extra="ignore", protected_namespaces=())
 
 
 class LLMSettings(_Section):
     """Which models are used where nothing else says so."""
 
-    prefix: ClassVar[str] = "LLM"
+    prefix: ClassVar[tuple[str, ...]] = ("LLM",)
 
     default_provider: Name = "openai"
     """The provider of every model that is named without one."""
@@ -68,7 +72,7 @@ class LLMSettings(_Section):
 class AgentSettings(_Section):
     """What agents are made of."""
 
-    prefix: ClassVar[str] = "AGENTS"
+    prefix: ClassVar[tuple[str, ...]] = ("AGENTS",)
 
     conversation_handler_default_model: Name | None = None
     """`model` or `provider:model`. None: a small current model of the default provider."""
@@ -87,10 +91,12 @@ class _Variables(EnvSettingsSource):
         return None, field_name, False
 
 
-class Settings(BaseSettings):
+class Settings(_Checked, BaseSettings):
     """The whole tree."""
 
-    model_config = SettingsConfigDict(env_nested_delimiter=_DELIMITER, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_nested_delimiter=_DELIMITER, extra="ignore", validate_assignment=True
+    )
 
     llm: LLMSettings = Field(default_factory=LLMSettings)
     agents: AgentSettings = Field(default_factory=AgentSettings)

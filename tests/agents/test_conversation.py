@@ -300,6 +300,21 @@ async def test_after_a_stop_the_conversation_goes_on(provider, llmock):
     assert text_of(await ask(handler, "still there?")) == "Here I am."
 
 
+async def test_a_run_that_somebody_else_cancels_says_so(openai):
+    _stall(openai)
+    handler = ConversationHandler("u", None)
+    events = []
+    async for event in handler.stream_response("hi", "s"):
+        events.append(event)
+        if _is_last(event):
+            [task] = [each for each in _other_tasks() if "llmkeep run" in each.get_name()]
+            task.cancel()
+    assert_well_formed(events)
+    assert isinstance(events[-1], RunErrorEvent)
+    assert events[-1].code == "cancelled"
+    _assert_dropped(openai)
+
+
 def _other_tasks() -> list[asyncio.Task[Any]]:
     return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 

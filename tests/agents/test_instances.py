@@ -209,11 +209,12 @@ async def test_graphs_are_shared_by_equal_tools_and_not_by_others():
 
 class Tenant(ConversationHandler):
     def _get_parameters(self, provider: str) -> dict[str, Any]:
-        return {"api_key": SecretStr(str(self.user))}
+        return {"api_key": self.user}
 
 
-def test_i11_i12_agents_that_differ_in_a_credential_share_nothing_and_show_nothing():
-    one, same, two = (Tenant("u", None, user=key) for key in (SECRET, SECRET, SECRET + "2"))
+@pytest.mark.parametrize("kind", [str, SecretStr])
+def test_i11_i12_agents_that_differ_in_a_credential_share_nothing_and_show_nothing(kind: Any):
+    one, same, two = (Tenant("u", None, user=kind(key)) for key in (SECRET, SECRET, SECRET + "2"))
     assert one.llm is same.llm
     assert one.llm is not two.llm
     assert len(StatefulAgent._llm_cache) == 2

@@ -65,6 +65,8 @@ def test_an_assignment_is_validated_too():
     with pytest.raises(SettingsError, match=r"^AGENTS__CONVERSATION_HANDLER_TEMPERATURE: "):
         settings.agents.conversation_handler_temperature = 9
     assert settings.agents.conversation_handler_temperature is None
+    with pytest.raises(SettingsError, match=r"^AGENTS: "):
+        settings.agents = 5  # type: ignore[assignment]
     settings.agents.conversation_handler_temperature = 1
     assert settings.agents.conversation_handler_temperature == 1.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -22,7 +22,7 @@ InstanceKey = str | tuple[str | int | float | bool | None, ...]
 DEFAULT_MODELS: Final[Mapping[str, str]] = {
     "openai": "gpt-5-mini",
     "anthropic": "claude-haiku-4-5",
-    "google_genai": "gemini-2.5-flash",
+    "google_genai": "gemini-flash-latest",
     "local": "smollm2",
 }
 
@@ -35,7 +35,7 @@ class ModelChoice:
     provider: str
     model: str
     temperature: float | None
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any] = field(repr=False)
     key: InstanceKey
 
     def build(self) -> BaseChatModel:

@@ -22,13 +22,13 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 from typing_extensions import override
 
-from llmkeep.core import ClientCache
+from llmkeep.core import ClientCache, Lease
 
 from .faults import told_to_model
 from .memory import UserId
 from .stopping import stoppable
 
-Tools = Sequence[BaseTool | Callable[..., Any]]
+Tools = Sequence[BaseTool | Callable[..., Any] | dict[str, Any]]
 Graph = CompiledStateGraph[Any, "RunContext", Any, Any]
 ToolAnswer = ToolMessage | Command[Any]
 
@@ -47,19 +47,28 @@ class RunContext:
     prompt: str = ""
 
 
-_graphs: Final = ClientCache[tuple[int, ...], Graph](name="graphs", label=lambda _key: "graph")
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A graph, and what it was made of: as long as that is here, nothing else has its `id`."""
+
+    graph: Graph
+    llm: BaseChatModel
+    tools: Tools
+
+
+_graphs: Final = ClientCache[tuple[int, ...], _Kept](name="graphs", label=lambda _key: "graph")
 
 
 def graph_for(llm: BaseChatModel, tools: Tools) -> Graph:
     """The graph for a model and tools, compiled by the first who asks."""
-    with _graphs.lease(_key(llm, tools), build=lambda _key: _compile(llm, tools)) as graph:
-        return graph
+    with _lease(llm, tools) as kept:
+        return kept.graph
 
 
 async def agraph_for(llm: BaseChatModel, tools: Tools) -> Graph:
     """The same; a graph that is not there yet is compiled off the loop."""
-    async with _graphs.lease(_key(llm, tools), build=lambda _key: _compile(llm, tools)) as graph:
-        return graph
+    async with _lease(llm, tools) as kept:
+        return kept.graph
 
 
 def forget_graphs() -> None:
@@ -67,12 +76,10 @@ def forget_graphs() -> None:
     _graphs.clear()
 
 
-def _key(llm: BaseChatModel, tools: Tools) -> tuple[int, ...]:
-    """Models and tools count as themselves: a tool that knows its user is never another's.
-
-    The graph keeps them alive, so that no two of them ever have the same `id`.
-    """
-    return (id(llm), *map(id, tools))
+def _lease(llm: BaseChatModel, tools: Tools) -> Lease[_Kept]:
+    # Models and tools count as themselves: a tool that knows its user is never another's.
+    key = (id(llm), *map(id, tools))
+    return _graphs.lease(key, build=lambda _key: _Kept(_compile(llm, tools), llm, tools))
 
 
 def _compile(llm: BaseChatModel, tools: Tools) -> Graph:

@@ -19,6 +19,8 @@ from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from llmkeep.core.errors import LLMKeepError
+
 from .faults import told_to_user
 from .graphs import Graph, RunContext
 from .memory import ConversationMemory, UserId, thread_of
@@ -26,6 +28,10 @@ from .stopping import stop
 from .translate import Translator
 
 logger = logging.getLogger(__name__)
+
+
+class RunCancelled(LLMKeepError):
+    """Somebody else cancelled the run's own task."""
 
 
 @final
@@ -67,7 +73,8 @@ class Run:
             while (event := await self._events.get()) is not None:
                 yield event
             if task.cancelled():  # not by us: somebody cancels every task there is
-                for event in self._translator.failed("the run was cancelled", "cancelled"):
+                self.error = RunCancelled("the run was cancelled")
+                for event in self._translator.failed(str(self.error), "cancelled"):
                     yield event
         finally:
             await stop(task)

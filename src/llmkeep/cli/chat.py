@@ -9,6 +9,7 @@ import sys
 from contextlib import aclosing
 from io import TextIOWrapper
 from typing import Final
+from urllib.parse import urlsplit
 
 from ag_ui.core import RunFinishedEvent
 from rich.console import Console
@@ -62,10 +63,10 @@ def _apply(chosen: Pick) -> None:
     settings.llm.default_provider, _ = split_model(chosen.model, settings.llm.default_provider)
     settings.llm.base_url = chosen.base_url
     settings.agents.conversation_handler_default_model = chosen.model
-    if chosen.base_url and LOOPBACK in chosen.base_url:
-        # A proxy of this machine's does not lead to this machine.
+    host = urlsplit(chosen.base_url or "").hostname
+    if host in LOOPBACK:  # a proxy leads away from this machine
         for name in ("NO_PROXY", "no_proxy"):
-            os.environ[name] = ",".join(filter(None, [os.environ.get(name), LOOPBACK]))
+            os.environ[name] = ",".join(filter(None, [os.environ.get(name), host]))
 
 
 def _converse(runner: asyncio.Runner, handler: ConversationHandler, screen: Screen) -> None:

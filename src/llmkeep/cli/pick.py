@@ -30,7 +30,7 @@ KEYS: Final = (
 #: Name and port of the servers that are looked for.
 SERVERS: Final = (("Ollama", 11434), ("LM Studio", 1234), ("llama.cpp", 8080), ("vLLM", 8000))
 
-LOOPBACK: Final = "127.0.0.1"
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 #: The model in the box.
 BOX: Final = "local:smollm2"
@@ -111,7 +111,7 @@ def _default(provider: str) -> str:
 def find_server(servers: Iterable[tuple[str, int]] = SERVERS) -> Pick | None:
     """The first server on this machine that answers as an OpenAI-compatible one, if any does."""
     for name, port in servers:
-        address = f"http://{LOOPBACK}:{port}/v1"
+        address = f"http://{LOOPBACK[0]}:{port}/v1"
         try:
             model = first_model(address, timeout=LOOPBACK_TIMEOUT)
         except NoModel:
