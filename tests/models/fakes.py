@@ -99,9 +99,14 @@ class ChatFake(BaseChatModel):
     async def _astream(
         self, messages: Any, stop: Any = None, run_manager: Any = None, **_: Any
     ) -> AsyncIterator[Any]:
-        for token in TOKENS:
-            self.client.use()
-            yield ChatGenerationChunk(message=AIMessageChunk(content=token))
+        try:
+            for token in TOKENS:
+                self.client.use()
+                yield ChatGenerationChunk(message=AIMessageChunk(content=token))
+        finally:
+            await asyncio.sleep(0)  # closing a response takes a turn of the loop
+            if self.hook is not None:
+                self.hook()
 
 
 class ChatSyncFake(BaseChatModel):

@@ -49,6 +49,17 @@ async def test_i3_an_asynchronous_stream_holds_the_lease_until_it_is_closed():
     await until(lambda: leased() == 0)  # LangChain drops ours, and the loop closes what is dropped
 
 
+async def test_i3_what_an_abandoned_stream_has_open_is_closed_before_the_instance_is_returned():
+    """The class's own generator ends under the lease, not whenever it is collected."""
+    at_the_end: list[int] = []
+    llm = chat_model("fake:a", hook=lambda: at_the_end.append(leased()))
+    stream = llm._astream([])
+    await anext(stream)
+    await stream.aclose()  # type: ignore[attr-defined]
+    assert at_the_end == [1]
+    assert leased() == 0
+
+
 def test_i3_an_asynchronous_stream_left_open_is_returned_with_its_loop():
     """A stream nobody closes ends when its event loop ends."""
     llm = chat_model("fake:a")
