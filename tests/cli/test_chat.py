@@ -151,7 +151,10 @@ def test_the_model_in_the_box_talks_and_says_what_it_is():
 
 # --- in a terminal ---------------------------------------------------------------------------
 
+needs_terminals = pytest.mark.skipif(not hasattr(pexpect, "spawn"), reason="no pseudo-terminals")
 
+
+@needs_terminals
 def test_a_conversation_in_a_terminal(llmock):
     llmock.call_tool("calculator", {"expression": "6 * 7"}).reply("It is 42.").reply("You did.")
     with terminal("chat") as child:
@@ -169,6 +172,7 @@ def test_a_conversation_in_a_terminal(llmock):
     assert "6 * 7?" in str(llmock.requests[-1].body)
 
 
+@needs_terminals
 def test_ctrl_c_stops_the_answer_and_not_the_program(llmock):
     llmock.reply("one two three four five six").stall(after_chunks=5, seconds=60).reply("Here.")
     with terminal("chat") as child:
@@ -190,6 +194,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(llmock):
     assert second.completed
 
 
+@needs_terminals
 def test_an_error_in_a_terminal_is_a_line_and_the_conversation_goes_on(llmock):
     llmock.fail(404, message="no such model").reply("Fine.")
     with terminal("chat") as child:

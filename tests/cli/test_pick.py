@@ -109,6 +109,7 @@ def test_a_setting_comes_before_a_key(monkeypatch):
     monkeypatch.delenv("AGENTS__CONVERSATION_HANDLER_DEFAULT_MODEL")
     monkeypatch.setenv("LLM__DEFAULT_PROVIDER", "anthropic")
     assert picked(environment={"OPENAI_API_KEY": "x"}).model.startswith("anthropic:")
+    assert picked(environment={"OPENAI_BASE_URL": "http://x"}).model.startswith("anthropic:")
     monkeypatch.setenv("LLM__DEFAULT_PROVIDER", "groq")
     with pytest.raises(SettingsError, match="groq"):
         picked()

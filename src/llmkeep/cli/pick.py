@@ -69,13 +69,14 @@ def pick(
     Raises NoModel where a server was named and has no model.
     """
     environment = os.environ if environment is None else environment
-    address = base_url or settings.llm.base_url or _address_without_key(environment)
+    said = base_url or settings.llm.base_url
+    address = said or _address_without_key(environment)
     if named := model or settings.agents.conversation_handler_default_model:
         return _named(named, address, settings.llm.default_provider, is_for_it=bool(base_url))
+    if settings.llm.model_fields_set and not said:
+        return Pick(_default(settings.llm.default_provider))
     if address:
         return _first_of(address)
-    if settings.llm.model_fields_set:
-        return Pick(_default(settings.llm.default_provider))
     for variable, provider, package in KEYS:
         if environment.get(variable) and find_spec(package) is not None:
             return Pick(_default(provider), reason=f"since {variable} is set")
