@@ -116,6 +116,13 @@ class ChatSyncFake(BaseChatModel):
     hook: Any = None
     client: Any = Field(default_factory=lambda: FakeClient("sync"), exclude=True)
 
+    _hidden: Any = PrivateAttr(default_factory=lambda: FakeClient("hidden"))
+    _alias: Any = PrivateAttr(default=None)
+
+    def model_post_init(self, context: Any, /) -> None:
+        super().model_post_init(context)
+        self._alias = self.client
+
     @property
     def _llm_type(self) -> str:
         return "sync-fake"

@@ -22,7 +22,7 @@ from llmkeep.models.anthropic_adapter import AnthropicAdapter
 from llmkeep.models.http_clients import clients_for, keepalive_options, library_of
 from llmkeep.models.providers import PROVIDERS
 from llmkeep.transports import async_client, client
-from tests.models.fakes import KeyedStandIn
+from tests.models.fakes import FakeClient, KeyedStandIn, fake_adapter
 
 
 def kept_of(llm: Any) -> Kept:
@@ -238,6 +238,20 @@ def test_closing_goes_on_after_a_failure():
     with pytest.raises(OSError, match="c"):
         asyncio.run(closing)
     assert log == ["c", "d", "e"]
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_class_s_own_clients_are_closed_wherever_it_keeps_them(given):
+    """In a field or in a private attribute; but not one that came from the caller."""
+    settings: Any = {"path": "tests.models.fakes:ChatSyncFake", "key": None, "environment": {}}
+    adapter = fake_adapter(**settings)
+    theirs = FakeClient("theirs")
+    kept = adapter.construct({"model": "a", **({"client": theirs} if given else {})})
+    kept.close()
+    closes = {client.key: client.closes for client in FakeClient.made}
+    assert closes.pop("theirs") == 0
+    assert set(closes.values()) == {1}
+    assert closes.keys() == ({"hidden"} if given else {"hidden", "sync"})
 
 
 def test_counting_tokens_leases_too(standin: KeyedStandIn):

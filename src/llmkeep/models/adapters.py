@@ -87,6 +87,10 @@ async def _finish(pending: list[Awaitable[object]], failures: list[Exception]) -
         raise failures[0]
 
 
+def _is_closable(thing: object) -> bool:
+    return callable(getattr(thing, "aclose", None)) or callable(getattr(thing, "close", None))
+
+
 @dataclass(frozen=True)
 class Adapter:
     """What is to be known of one provider."""
@@ -146,19 +150,18 @@ class Adapter:
     def construct(self, arguments: dict[str, Any]) -> Kept:
         """A model of exactly these arguments; may change the mapping.
 
-        This one lets the class make its clients, and owns those that it finds in fields which
-        nobody gave.
+        This one lets the class make its clients, and owns those that it finds in private attributes
+        and in fields which nobody gave.
         """
         model = self.make(arguments)
         given = field_names(type(model), arguments)
-        owned = (
-            value
-            for name, value in vars(model).items()
-            if name in type(model).model_fields
-            and name not in given
-            and (hasattr(value, "aclose") or hasattr(value, "close"))
-        )
-        return Kept(model, tuple(owned))
+        candidates = [
+            *(model.__pydantic_private__ or {}).values(),
+            *(value for name, value in vars(model).items() if name not in given),
+        ]
+        theirs = {id(value) for value in arguments.values()}
+        made = {id(each): each for each in candidates if id(each) not in theirs}
+        return Kept(model, tuple(filter(_is_closable, made.values())))
 
     def open(self, kept: Kept) -> None:
         """Do what is slow about a new instance; called once, by its build."""
