@@ -168,6 +168,19 @@ def test_i13_the_figures_of_all_scopes_add_up(provider):
     assert repr(llmkeep.default_cache()) == "<ModelCache: 0 kept (0 leased), 0 building>"
 
 
+def test_a_subscriber_hears_of_every_scope():
+    """Also of one that is first used after it subscribed; not of anything after it left."""
+    llmkeep.models.register(fake_adapter("fake_twice", Scope.exclusive(2)))
+    labels: list[str] = []
+    unsubscribe = llmkeep.default_cache().subscribe(lambda event: labels.append(event.label))
+    for provider in ("fake", "fake_loop", "fake_exclusive", "fake_twice"):
+        chat_model(f"{provider}:a")
+    unsubscribe()
+    chat_model("fake:b")
+    assert labels == ["fake:a", "fake_loop:a", "fake_exclusive:a", "fake_twice:a"]
+    llmkeep.close(timeout=None)
+
+
 async def test_aclose_closes_every_scope():
     """Also from an event loop, without blocking it; and it waits for the streams."""
     llm, other = chat_model("fake:a"), chat_model("fake_loop:a")

@@ -28,7 +28,11 @@ class ModelCache:
     """
 
     def __init__(self) -> None:
-        self._caches: Final = {Scope.PROCESS.name: _cache(Scope.PROCESS)}
+        self._caches: Final = {
+            scope.name: _cache(scope) for scope in (Scope.PROCESS, Scope.LOOP, Scope.exclusive(1))
+        }
+        #: Each callback, by what ends its subscriptions.
+        self._subscribers: Final[dict[contextlib.ExitStack, Callable[[Event], object]]] = {}
         self.closed = False
 
     def _all(self) -> list[ClientCache[Any, Kept]]:
@@ -37,8 +41,15 @@ class ModelCache:
     def of(self, resolved: Resolved) -> ClientCache[Any, Kept]:
         """The cache that keeps this model."""
         scope = resolved.adapter.scope
-        cache = self._caches.get(scope.name)
-        return cache or self._caches.setdefault(scope.name, _cache(scope))
+        return self._caches.get(scope.name) or self._add(scope)
+
+    def _add(self, scope: Scope) -> ClientCache[Any, Kept]:
+        new = _cache(scope)
+        cache = self._caches.setdefault(scope.name, new)
+        if cache is new:
+            for subscriptions, callback in list(self._subscribers.items()):
+                subscriptions.callback(new.subscribe(callback))
+        return cache
 
     def clear(self) -> None:
         """Retire all models; does not wait for the leases that are out."""
@@ -56,20 +67,22 @@ class ModelCache:
 
     def subscribe(self, callback: Callable[[Event], object]) -> Callable[[], None]:
         """Call `callback` with every event until the returned function is called."""
-        stack = contextlib.ExitStack()
+        subscriptions = contextlib.ExitStack()
+        self._subscribers[subscriptions] = callback
+        subscriptions.callback(self._subscribers.pop, subscriptions, None)
         for cache in self._all():
-            stack.callback(cache.subscribe(callback))
-        return stack.close
+            subscriptions.callback(cache.subscribe(callback))
+        return subscriptions.close
 
-    def close(self, timeout: float = 30.0) -> None:
+    def close(self, timeout: float | None = 30.0) -> None:
         """Close every model, waiting up to `timeout` for leases; final for this object."""
         self.closed = True
-        deadline = time.monotonic() + timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
         with contextlib.ExitStack() as stack:  # every one is closed, whatever another raises
             for cache in self._all():
                 stack.callback(_close, cache, deadline)
 
-    async def aclose(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109
+    async def aclose(self, timeout: float | None = 30.0) -> None:  # noqa: ASYNC109
         """`close` without blocking the loop."""
         self.closed = True
         await asyncio.gather(*(cache.aclose(timeout) for cache in self._all()))
@@ -128,14 +141,14 @@ def clear() -> None:
     default_cache().clear()
 
 
-def close(timeout: float = 30.0) -> None:
+def close(timeout: float | None = 30.0) -> None:
     """Close the default cache, waiting up to `timeout` seconds; the next use opens a new one."""
     cache = _default.take()
     if cache is not None:
         cache.close(timeout)
 
 
-async def aclose(timeout: float = 30.0) -> None:  # noqa: ASYNC109
+async def aclose(timeout: float | None = 30.0) -> None:  # noqa: ASYNC109
     """`close` without blocking the loop."""
     cache = _default.take()
     if cache is not None:
@@ -158,8 +171,8 @@ def warm(resolved: Resolved) -> None:
                 raise
 
 
-def _close(cache: ClientCache[Any, Kept], deadline: float) -> None:
-    cache.close(max(deadline - time.monotonic(), 0.0))
+def _close(cache: ClientCache[Any, Kept], deadline: float | None) -> None:
+    cache.close(None if deadline is None else max(deadline - time.monotonic(), 0.0))
 
 
 def _cache(scope: Scope) -> ClientCache[Any, Kept]:

@@ -30,7 +30,6 @@ class HttpClientAdapter(Adapter):
         ours = dict(
             zip(("http_client", "http_async_client"), clients_for(self.sdk, **options), strict=True)
         )
-        # The other one is not ours: a class that wanted both would have said so.
         ours = {name: made for name, made in ours.items() if arguments.get(name) is None}
         model = self.make({**arguments, **ours})
         model.model_fields_set.difference_update(ours)
