@@ -77,7 +77,9 @@ class Announcer:
         for callback in list(self._callbacks):
             try:
                 callback(event)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 _log("a subscriber of cache %r raised %s", self._cache_name, type(error).__name__)
 
 

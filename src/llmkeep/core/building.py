@@ -76,6 +76,8 @@ class Builder:
             _report_success(flight, label, weight)
 
     def _start_task(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> None:
+        if not flight.claim():
+            return
         task = loop.create_task(self._arun(flight), context=_context(flight))
         flight.task = weakref.ref(task)
         held = hold_until_closed(loop, task)
@@ -88,8 +90,6 @@ class Builder:
         task.add_done_callback(ended)
 
     async def _arun(self, flight: Flight) -> None:
-        if not flight.claim():
-            return
         building.set(flight)
         try:
             abuild = flight.starter.factory.abuild
@@ -116,12 +116,12 @@ class Builder:
 
 def _report_success(flight: Flight, label: str, weight: float) -> None:
     ledger = flight.ledger
-    ledger.decide(ledger.published, flight, label, weight)
+    ledger.leave_word(ledger.published, flight, label, weight)
 
 
 def _report_failure(flight: Flight, error: BaseException) -> None:
     ledger = flight.ledger
-    ledger.decide(ledger.failed, flight, error)
+    ledger.leave_word(ledger.failed, flight, error)
 
 
 def _context(flight: Flight) -> Context:

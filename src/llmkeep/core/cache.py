@@ -187,7 +187,7 @@ class ClientCache(Generic[S, T]):
                 woken = request.done or waiter.wait(deadline)
             self._check_outcome(ledger, request, woken)
         except BaseException:
-            self._leave(ledger, request)
+            ledger.leave_word(ledger.leave, request)
             raise
 
     async def _await_for(
@@ -208,7 +208,7 @@ class ClientCache(Generic[S, T]):
                 woken = request.done or await waiter.wait(deadline)
             self._check_outcome(ledger, request, woken)
         except BaseException:
-            self._leave(ledger, request)
+            ledger.leave_word(ledger.leave, request)
             raise
 
     def _deadline(self, timeout: float | None, lease: Lease[T] | None) -> float | None:
@@ -241,10 +241,6 @@ class ClientCache(Generic[S, T]):
             raise LeaseTimeout(f"not leased in time; {self!r}")
         if request.error is not None:
             raise request.error
-
-    def _leave(self, ledger: Ledger, request: Request) -> None:
-        if ledger is self._ledger:  # in a forked child the parent's books are not touched
-            ledger.decide(ledger.leave, request)
 
     # -- retiring ----------------------------------------------------------------------------------
 
@@ -304,12 +300,13 @@ class ClientCache(Generic[S, T]):
 
         Waits up to `timeout` seconds for the leases that are out, then closes their instances
         under them and tells where they were taken (a ResourceWarning, and LeaseBroken events);
-        the closes themselves get `close_timeout`.
+        the closes themselves get `close_timeout`: with None, one that hangs is waited for.
         """
         ledger, closer, waiter = self._ledger, self._closer, ThreadWaiter()
         closer.blocked_loop = waiter.blocks
         try:
-            closer.run_unbegun(ledger, waiter.blocks)
+            if waiter.blocks is not None:
+                ledger.decide(ledger.closings.rescue_unbegun, waiter.blocks)
             self._begin_close(waiter)
             if not waiter.wait(_after(timeout)):
                 last = ThreadWaiter()
@@ -356,6 +353,8 @@ class ClientCache(Generic[S, T]):
             return
         # A finalizer must not wait for the lock; and there are no leases out, they refer to us.
         housekeeper.run(partial(ledger.decide, ledger.shut_down))
+        if self._closer.does_nothing:
+            return
         warnings.warn(
             f"cache {self._policy.name!r} was dropped with {len(ledger.open)} instances open: "
             "call close()",
@@ -413,6 +412,7 @@ class ClientCache(Generic[S, T]):
             self._policy,
             launch=self._builder.launch,
             start_closer=self._closer.start,
+            rescue_close=self._closer.rescue,
             announce=self._announcer.announce,
             poke=housekeeper.poke,
         )

@@ -35,6 +35,11 @@ class Closer:
         # A loop refers to its tasks weakly only.
         self._tasks: Final[set[asyncio.Task[None]]] = set()
 
+    @property
+    def does_nothing(self) -> bool:
+        """Whether closing is letting go."""
+        return self._close is None
+
     def start(self, ledger: Ledger) -> None:
         """Start one more closer thread."""
         _in_background(partial(self._work, ledger))
@@ -60,11 +65,12 @@ class Closer:
 
     def _run_coroutine(self, ledger: Ledger, closing: Closing, closes: Closes) -> None:
         """On its own loop if that runs, else on a short one here."""
-        instance = closing.instance
-        loop = None if instance.loop is None else instance.loop()
-        if loop is not None and loop.is_running() and loop is not self.blocked_loop:
+        reference = closing.instance.loop
+        loop = None if reference is None else reference()
+        is_blocked = loop is not None and loop is self.blocked_loop
+        if loop is not None and loop.is_running() and not is_blocked:
             if not ledger.decide(ledger.closings.hand_over, closing, closes, loop):
-                self._run_here(ledger, closing, closes)
+                closes.close()  # overdue, and reported
                 return
             try:
                 loop.call_soon_threadsafe(self._start_task, ledger, closing, closes, loop)
@@ -72,18 +78,26 @@ class Closer:
                 ledger.decide(ledger.closings.take_back, closing)
             else:
                 return
-        if instance.home.loop is not None and loop is not self.blocked_loop:
-            # It belongs to a loop that is gone, and on another one it would only do harm.
+        self._run_elsewhere(ledger, closing, closes, is_blocked=is_blocked)
+
+    def _run_elsewhere(
+        self, ledger: Ledger, closing: Closing, closes: Closes, *, is_blocked: bool
+    ) -> None:
+        """Its own loop cannot run it: on a short one here, unless that would only do harm."""
+        if closing.instance.home.loop is None or is_blocked:
+            self._run_here(ledger, closing, closes)
+        else:
             closes.close()
             _report(ledger, closing, None, dropped=True)
-        else:
-            self._run_here(ledger, closing, closes)
 
-    def run_unbegun(self, ledger: Ledger, loop: object) -> None:
-        """What was handed to `loop` and has not begun there, run on threads: it is blocked."""
-        for closing in ledger.decide(ledger.closings.take_unbegun, loop):
-            if closing.coroutine is not None:
-                _in_background(partial(self._run_here, ledger, closing, closing.coroutine))
+    def rescue(self, ledger: Ledger, closing: Closing) -> None:
+        """A close that was handed to a loop that is gone, or blocked, before it began."""
+        closes = closing.coroutine
+        assert closes is not None
+        reference = closing.instance.loop
+        loop = None if reference is None else reference()
+        is_blocked = loop is not None and loop is self.blocked_loop
+        _in_background(partial(self._run_elsewhere, ledger, closing, closes, is_blocked=is_blocked))
 
     def _run_here(self, ledger: Ledger, closing: Closing, closes: Closes) -> None:
         import asyncio
@@ -109,7 +123,7 @@ class Closer:
     def _start_task(
         self, ledger: Ledger, closing: Closing, closes: Closes, loop: asyncio.AbstractEventLoop
     ) -> None:
-        if closing.loop is not loop:
+        if closing.loop is None:
             return  # it was taken back
         task = loop.create_task(self._finish(ledger, closing, closes), context=Context())
         self._tasks.add(task)
@@ -117,8 +131,9 @@ class Closer:
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
             if inspect.getcoroutinestate(closes) == inspect.CORO_CREATED:
-                # The loop is ending, and cancelled the task before it ran.
-                _in_background(partial(self._run_here, ledger, closing, closes))
+                # The loop is ending, and cancelled the task before it ran: once more on it, or
+                # the housekeeper finds it when the loop is closed.
+                loop.call_soon(self._start_task, ledger, closing, closes, loop)
 
         task.add_done_callback(ended)
 

@@ -6,19 +6,27 @@ As the ledger itself it decides only, with the guard held; `closing` does the wo
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
+from .sweep import LOOP_CHECK
+
 if TYPE_CHECKING:
+    import asyncio
+
     from .instance import Instance
     from .ledger import Ledger
     from .waiters import Waiter
 
-#: Closer threads at a time; one that hangs in a close past its limit is no longer counted.
-MAX_CLOSERS: Final = 4
+#: Closer threads at a time; one that hangs in a close past its limit is no longer counted. One more
+#: for so many that wait, up to a most.
+CLOSERS: Final = 4
+QUEUE_PER_CLOSER: Final = 16
+MOST_CLOSERS: Final = 32
 
 #: Which instances somebody waits for.
 Counts: TypeAlias = "Callable[[Instance], bool]"
@@ -36,7 +44,7 @@ class Closing:
         self.deadline: Final = None if limit is None else monotonic() + limit
         #: Set once the close runs on a loop, and no closer thread is busy with it.
         self.coroutine: Coroutine[Any, Any, object] | None = None
-        self.loop: object = None
+        self.loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
         #: Whether another thread has taken the place of the one that hangs in this close.
         self.replaced = False
 
@@ -45,8 +53,14 @@ class Closing:
 class Closings:
     """Lives as long as its ledger."""
 
-    def __init__(self, ledger: Ledger, start_closer: Callable[[Ledger], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        start_closer: Callable[[Ledger], None],
+        rescue: Callable[[Ledger, Closing], None],
+    ) -> None:
         self._ledger: Final = ledger
+        self._rescue: Final = rescue
         self._start_closer: Final = start_closer
         self._queue: Final[deque[Instance]] = deque()
         self._closers = 0
@@ -69,7 +83,8 @@ class Closings:
         return instance in self._queue or any(each.instance is instance for each in self.under_way)
 
     def _want_closer(self) -> None:
-        if self._queue and self._closers < MAX_CLOSERS:
+        wanted = min(CLOSERS + len(self._queue) // QUEUE_PER_CLOSER, MOST_CLOSERS)
+        if self._queue and self._closers < wanted:
             self._closers += 1
             self._ledger.outbox.append(partial(self._start_closer, self._ledger))
 
@@ -88,26 +103,35 @@ class Closings:
         return closing
 
     def hand_over(
-        self, closing: Closing, coroutine: Coroutine[Any, Any, object], loop: object
+        self,
+        closing: Closing,
+        coroutine: Coroutine[Any, Any, object],
+        loop: asyncio.AbstractEventLoop,
     ) -> bool:
         """The close goes on by itself, on `loop`; False if it is overdue already."""
         if closing not in self.under_way:
             return False
-        closing.coroutine, closing.loop = coroutine, loop
+        closing.coroutine, closing.loop = coroutine, weakref.ref(loop)
+        self._ledger.due_at(monotonic() + LOOP_CHECK)
         return True
 
     def take_back(self, closing: Closing) -> None:
         """Its loop was closed this very moment: its thread does it after all."""
         closing.coroutine = closing.loop = None
 
-    def take_unbegun(self, loop: object) -> list[Closing]:
-        """The closes that `loop` was to run, and has not begun."""
-        found = []
+    def rescue_unbegun(self, blocked: object = None) -> bool:
+        """Have done here what loops were to close that are gone, or `blocked`; whether any is left.
+
+        Only what has not begun there.
+        """
         for closing in self.under_way:
-            if closing.loop is loop and loop is not None and _is_unbegun(closing.coroutine):
+            if closing.loop is None or not _is_unbegun(closing.coroutine):
+                continue
+            loop = closing.loop()
+            if loop is None or loop.is_closed() or loop is blocked:
                 closing.loop = None
-                found.append(closing)
-        return found
+                self._ledger.outbox.append(partial(self._rescue, self._ledger, closing))
+        return any(closing.loop is not None for closing in self.under_way)
 
     def ended(self, closing: Closing, error: str | None, *, dropped: bool = False) -> None:
         """A close has ended; nothing if it was reported as overdue before."""

@@ -205,11 +205,13 @@ def _served_by(request: Request, with_turns: bool) -> Iterator[Group]:
 
 
 def _described(party: Flight | Site) -> str:
-    return f"a lease taken at {describe(party)}" if isinstance(party, tuple) else str(party)
+    return f"the lease taken at {describe(party)}" if isinstance(party, tuple) else str(party)
 
 
 def _tokens(*things: object) -> Tokens:
-    return tuple(weakref.ref(thing) for thing in things if thing is not None)
+    tokens = tuple(weakref.ref(thing) for thing in things if thing is not None)
+    hash(tokens)  # a reference that was not hashed in time cannot be once its thing is gone
+    return tokens
 
 
 def _name(me: object) -> str:

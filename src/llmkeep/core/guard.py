@@ -6,9 +6,11 @@
    releases the lock does that.
 3. Nobody takes a second lock while holding it.
 4. Returning a lease never waits for it (a finalizer, the collector or a signal handler may be the
-   one who returns): where the lock is taken, word is left in `inbox`, and whoever holds the lock
-   reads that after releasing it. Nothing is lost: whoever leaves word looks once more whether the
-   lock has become free. What is done from the outbox leaves word too instead of deciding.
+   one who returns), and neither does the end of a wait or of a build: where the lock is taken, word
+   is left in `inbox`. It is read at the beginning of every section, so that what a thread has
+   returned is returned for whatever it does next, and by whoever releases the lock. Nothing is
+   lost: whoever leaves word looks once more whether the lock has become free. What is done from the
+   outbox leaves word too instead of deciding.
 5. The lock is reentrant only so that a finalizer or a signal handler which runs *inside* a section,
    on the same thread, can find that out (`inside`) instead of hanging. All that such a one may do
    is leave word; anything else is refused.
@@ -25,9 +27,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeVar
 
-from .errors import WouldDeadlock
+from .errors import CacheClosed, LLMKeepError, WouldDeadlock
 
 R = TypeVar("R")
 
@@ -35,12 +38,14 @@ R = TypeVar("R")
 class Guard:
     """The lock, and what waits for its release."""
 
-    __slots__ = ("inbox", "inside", "lock", "news", "outbox")
+    __slots__ = ("frozen", "inbox", "inside", "lock", "news", "outbox")
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         #: Whether a section is being executed; written by the lock's holder only.
         self.inside = False
+        #: Whether these are the books of a parent process.
+        self.frozen = False
         #: What is to be decided under the lock by whoever holds it next.
         self.inbox: Final[deque[Callable[[], object]]] = deque()
         #: What is to be done outside the lock.
@@ -53,9 +58,11 @@ class Guard:
         try:
             with self.lock:
                 if self.inside:
-                    raise reentered()
+                    raise self.refusal()
                 self.inside = True
                 try:
+                    if self.inbox:
+                        self.read_inbox()
                     return decision(*arguments)
                 except Exception:
                     raise
@@ -68,24 +75,40 @@ class Guard:
             if self.inbox or self.outbox or self.news:
                 self.settle()
 
+    def leave_word(self, decision: Callable[..., object], *arguments: Any) -> None:
+        """Have a decision made, here if the lock is free; never waits and never refuses."""
+        self.inbox.append(partial(decision, *arguments))
+        self.settle()
+
     def settle(self) -> None:
         """Decide what was left to be decided, then do what is to be done."""
         while self.inbox or self.outbox or self.news:
-            if not self._read_inbox():
+            if not self._enter_and_read():
                 return  # whoever holds the lock settles
             try:
-                job = (self.outbox or self.news).popleft()
+                queue = self.outbox or self.news
+                job = queue.popleft()
             except IndexError:
                 continue  # another thread did it
             try:
                 job()
             except BaseException as error:
-                if not isinstance(error, Exception):
-                    self.outbox.appendleft(job)  # interrupted; every job may be done twice
+                if not isinstance(error, Exception) and queue is self.outbox:
+                    queue.appendleft(job)  # interrupted; each of these may be done twice
                 self.settle()  # the rest must not wait for whoever comes next
                 raise
 
-    def _read_inbox(self) -> bool:
+    def read_inbox(self) -> None:
+        """Decide what was left to be decided. Under the lock."""
+        while self.inbox:
+            try:
+                self.inbox[0]()
+            except Exception:
+                self.inbox.popleft()
+                raise
+            self.inbox.popleft()
+
+    def _enter_and_read(self) -> bool:
         """False if the lock is taken, by this thread's own section perhaps."""
         lock = self.lock
         owned = False
@@ -95,9 +118,7 @@ class Guard:
                 return False
             self.inside = True
             try:
-                while self.inbox:
-                    self.inbox[0]()
-                    self.inbox.popleft()
+                self.read_inbox()
             except BaseException:
                 self.interrupted()
                 raise
@@ -130,13 +151,14 @@ class Guard:
 
         The lock may be held by a thread of the parent, which is not here to release it.
         """
-        self.inside = True
+        self.frozen = self.inside = True
         self.lock = threading.RLock()
 
-
-def reentered() -> WouldDeadlock:
-    """What a finalizer or signal handler gets that came inside a section."""
-    return WouldDeadlock(
-        "the cache was used from inside its own bookkeeping, by a finalizer or a signal handler "
-        "on the same thread: from there only returning a lease is possible"
-    )
+    def refusal(self) -> LLMKeepError:
+        """What one gets who may not enter."""
+        if self.frozen:
+            return CacheClosed("this was begun before the fork: in the child, begin anew")
+        return WouldDeadlock(
+            "the cache was used from inside its own bookkeeping, by a finalizer or a signal "
+            "handler on the same thread: from there only returning a lease is possible"
+        )

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
-from .errors import LeaseMisuse
+from .errors import CacheClosed, LeaseMisuse
+from .instance import State
 
 if TYPE_CHECKING:
     from .cache import ClientCache
@@ -55,7 +56,11 @@ class Lease(Generic[T]):
         ledger = cache._ledger
         if not ledger.take(ledger.home, self):
             cache._wait(self)
-        return self.instance.client  # type: ignore[union-attr, no-any-return]
+        instance = self.instance
+        client = instance.client  # type: ignore[union-attr]
+        if client is None:
+            self._refuse_closed(instance)
+        return client  # type: ignore[no-any-return]
 
     def __exit__(
         self,
@@ -77,7 +82,11 @@ class Lease(Generic[T]):
         cache = self._cache
         if not cache._ledger.take(cache._home_here(), self):
             await cache._await(self)
-        return self.instance.client  # type: ignore[union-attr, no-any-return]
+        instance = self.instance
+        client = instance.client  # type: ignore[union-attr]
+        if client is None:
+            self._refuse_closed(instance)
+        return client  # type: ignore[no-any-return]
 
     async def __aexit__(
         self,
@@ -99,6 +108,12 @@ class Lease(Generic[T]):
                 # Interrupted, and nobody will be told of it: once more, a second time does nothing.
                 instance.ledger.give_back(instance, self.site, dropped=True)
                 raise
+
+    def _refuse_closed(self, instance: Any) -> None:
+        """A shutdown broke this lease before its taker had the client."""
+        if instance.state is State.CLOSED:
+            self.instance = None
+            raise CacheClosed("the cache was closed, and its deadline passed, in this very moment")
 
     def __repr__(self) -> str:
         state = "out" if self.instance else ("used" if self._used else "not entered")

@@ -14,10 +14,10 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, final
 
-from .closings import Closings
+from .closings import Closing, Closings
 from .deadlocks import holder
 from .errors import BuildTimeout, CacheClosed, WouldDeadlock
-from .guard import Guard, reentered
+from .guard import Guard
 from .instance import READY, Instance, State
 from .sites import describe
 from .slots import Flight, Home, Known, Request, Slot
@@ -61,6 +61,7 @@ class Ledger(Guard):
         "open",
         "policy",
         "shut",
+        "torn",
     )
 
     def __init__(
@@ -68,6 +69,7 @@ class Ledger(Guard):
         policy: Policy,
         launch: Callable[[Flight], None],
         start_closer: Callable[[Ledger], None],
+        rescue_close: Callable[[Ledger, Closing], None],
         announce: Callable[..., None],
         poke: Callable[[float], None],
     ) -> None:
@@ -81,9 +83,11 @@ class Ledger(Guard):
         self.open: Final[dict[Instance, None]] = {}
         #: Ready and not leased, in the order in which they became so.
         self.idle: Final[dict[Instance, None]] = {}
-        self.closings: Final = Closings(self, start_closer)
+        self.closings: Final = Closings(self, start_closer, rescue_close)
         self.backoffs: Final[dict[Slot, None]] = {}
         self.shut = False
+        #: Whether a signal handler has raised in a section.
+        self.torn = False
 
         self.hits = self.built = self.joined = 0
         self.builds = self.builds_ok = self.build_failures = self.builds_abandoned = 0
@@ -108,9 +112,11 @@ class Ledger(Guard):
         granted = False
         with self.lock:
             if self.inside:
-                raise reentered()
+                raise self.refusal()
             self.inside = True
             try:
+                if self.inbox:
+                    self.read_inbox()
                 slot = home.slots.get(key)
                 if slot is not None:
                     instance = slot.instance
@@ -244,7 +250,9 @@ class Ledger(Guard):
         instance = slot.instance
         if instance is not None:
             while slot.requests and len(instance.leases) < self._capacity:
-                self._grant(slot.requests.popleft(), instance)
+                if not slot.requests[0].done:
+                    self._grant(slot.requests[0], instance)
+                slot.requests.popleft()
         elif slot.flight is None and slot.requests:
             self._start(slot)
         if slot.is_empty:
@@ -252,17 +260,26 @@ class Ledger(Guard):
 
     def _grant(self, request: Request, instance: Instance) -> None:
         lease = request.lease
-        if lease is not None:
-            lease.instance = instance
-            self.idle.pop(instance, None)
-            instance.leases[id(lease.site)] = lease.site
-            if not request.waited:
-                self.hits += 1
-            elif request.flight is not None and request.flight.instance is instance:
-                self.built += 1
-            else:
-                self.joined += 1
-        self._tell(request, None)
+        if lease is None:
+            self._tell(request, None)
+            return
+        wake = partial(self._wake, request)
+        site = lease.site
+        token = id(site)
+        # No call from here to the last line, so no signal handler comes between. And the wait
+        # graph, which looks without the lock, must not take the waiter for one that still waits.
+        request.done = True
+        if instance in self.idle:
+            del self.idle[instance]
+        instance.leases[token] = site
+        lease.instance = instance
+        if not request.waited:
+            self.hits += 1
+        elif request.flight is not None and request.flight.instance is instance:
+            self.built += 1
+        else:
+            self.joined += 1
+        self.outbox.append(wake)
 
     def _tell(self, request: Request, error: BaseException | None) -> None:
         request.done = True
@@ -334,7 +351,8 @@ class Ledger(Guard):
     def published(self, flight: Flight, label: str, weight: float) -> None:
         """A build succeeded."""
         instance, slot = flight.instance, flight.slot
-        if flight.over:
+        if flight.over:  # its loop had been taken for gone
+            self._close_late(instance)
             return
         instance.label, instance.weight = label, weight
         loop = flight.loop
@@ -365,8 +383,9 @@ class Ledger(Guard):
 
     def failed(self, flight: Flight, error: BaseException) -> None:
         """A build raised. Only an `Exception` is told to others than the caller who ran it."""
-        if flight.over:
-            return  # its loop had died, and its coroutine was collected later
+        if flight.over:  # its loop had been taken for gone
+            self._close_late(flight.instance)
+            return
         slot = flight.slot
         wanted = self._land(flight)
         if flight.instance.client is None:
@@ -510,6 +529,12 @@ class Ledger(Guard):
         if instance.state is State.RETIRED and not instance.leases:
             self._close(instance)
 
+    def _close_late(self, instance: Instance) -> None:
+        """What came from a build that had been given up altogether."""
+        if instance.client is not None and instance not in self.open:
+            self.open[instance] = None
+            self.closings.add(instance)
+
     def _close(self, instance: Instance) -> None:
         instance.move(State.CLOSED)
         self.open[instance] = None
@@ -523,10 +548,14 @@ class Ledger(Guard):
 
     def interrupted(self) -> None:
         """A signal handler raised in a section: have mended what it left half done."""
+        self.torn = True
         self._poke(monotonic())
 
     def mend(self) -> None:
-        """Whatever should have been done for any instance or slot by now, do it."""
+        """After an interruption: whatever should have been done by now, do it."""
+        if not self.torn:
+            return
+        self.torn = False
         for instance in list(self.open):
             self._close_if_unused(instance)
             if instance.state is State.CLOSED and not self.closings.knows(instance):

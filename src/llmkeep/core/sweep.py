@@ -39,7 +39,8 @@ def _closes(ledger: Ledger, now: float) -> float | None:
     for closing in list(under_way):
         if closing.deadline is not None and closing.deadline <= now:
             ledger.closings.end_overdue(closing)
-    return min((each.deadline for each in under_way if each.deadline), default=None)
+    look_again = [now + LOOP_CHECK] if ledger.closings.rescue_unbegun() else []
+    return min((*look_again, *(each.deadline for each in under_way if each.deadline)), default=None)
 
 
 def _loops(ledger: Ledger, now: float) -> float | None:
