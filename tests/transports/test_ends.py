@@ -324,6 +324,52 @@ def test_i7_cancelled_before_the_answer(
     run(main())
 
 
+def test_i7_cancelled_in_the_handshake(run: Callable[[Any], Any], library: str) -> None:
+    """A connection whose TLS handshake is cancelled is closed; httpcore alone forgets it."""
+
+    async def main() -> None:
+        hello, ended = asyncio.Event(), asyncio.Event()
+
+        async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            hello.set()
+            await reader.read()
+            ended.set()
+            writer.close()
+
+        async with (
+            await asyncio.start_server(never_answer, "127.0.0.1", 0) as server,
+            async_client(library=library, verify=False) as client,
+        ):
+            port = server.sockets[0].getsockname()[1]
+            asking = asyncio.create_task(client.get(f"https://127.0.0.1:{port}"))
+            await hello.wait()
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            await ended.wait()
+
+    run(main())
+
+
+def test_trace_of_the_user(run: Callable[[Any], Any], standin: StandIn, single: Any) -> None:
+    """A user's own `trace` sees every event, and the request is left as it was."""
+    seen: list[str] = []
+
+    async def trace(name: str, info: dict[str, Any]) -> None:
+        seen.append(name)
+
+    async def main() -> None:
+        response = await single.get(f"{standin.url}/plain", extensions={"trace": trace})
+        assert response.request.extensions["trace"] is trace
+
+    run(main())
+
+    for event in ("connection.start_tls.complete", "http11.response_closed.complete"):
+        assert event in seen
+    assert len(seen) == len(set(seen))
+
+
 # --- dropped -------------------------------------------------------------------------------------
 
 

@@ -41,9 +41,9 @@ class ForkSafeTransport(_AnyTransport):  # type: ignore[misc]
 
     def handle_request(self, request: Any) -> Any:
         """Send `request` over this process's pool. Raises RuntimeError after `close()`."""
-        pool = self._pool or self._make_pool()
         if self._closed:
             raise RuntimeError("this transport has been closed: make another client")
+        pool = self._pool or self._make_pool()
         response = pool.handle_request(request)
         response.stream = self._stream(self, pool, response.stream)
         self.streams.add(response.stream)
@@ -86,7 +86,8 @@ class ForkSafeTransport(_AnyTransport):  # type: ignore[misc]
     def _forget_parent(self) -> None:
         """In a forked child: what the parent opened stays the parent's."""
         keep_forever((self._pool, list(self.streams)))
-        self._pool = self._recipe.context = None
+        self._pool = None
+        self._recipe.forget_parent()
         self._start_over()
 
 

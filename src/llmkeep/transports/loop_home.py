@@ -14,12 +14,16 @@ import asyncio
 import enum
 import functools
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, cast
 
 from llmkeep.core.fork import keep_forever
 from llmkeep.core.loops import at_loop_end, hold_until_closed, unseen
+
+from .handshakes import Handshake
+
+Close = Callable[[], Coroutine[Any, Any, None]]
 
 #: How long, in seconds, a loop that ends waits for responses that are being closed beside it.
 DRAIN_SECONDS = 1.0
@@ -60,7 +64,7 @@ class LoopHome:
         """Close the pool at once, whatever is open; on the loop's thread."""
         if self.stage is Stage.OPEN:
             self.stage = Stage.ENDED
-            self.spawn(self._close()).add_done_callback(self._release)
+            self.spawn(self._close).add_done_callback(self._release)
 
     def on_loop(self, callback: Callable[[], object]) -> None:
         """Have `callback` called on the loop if it can be; from any thread, never waiting."""
@@ -70,12 +74,21 @@ class LoopHome:
         with suppress(RuntimeError):  # it is closed: what it opened goes with it
             loop.call_soon_threadsafe(callback)
 
-    def spawn(self, closing: Any) -> asyncio.Task[None]:
-        """Run a coroutine that closes something in a task of its own; on the loop's thread."""
-        task = asyncio.get_running_loop().create_task(closing)
+    def spawn(self, close: Close) -> asyncio.Task[None]:
+        """Run `close` in a task of its own, and again if it is cancelled; on the loop's thread.
+
+        `asyncio.run` cancels all tasks, those that have not even started too, and then goes on
+        to end the loop.
+        """
+        task = asyncio.get_running_loop().create_task(close())
         self.closing.add(task)
-        task.add_done_callback(self.closing.discard)
+        task.add_done_callback(functools.partial(self._spawned, close))
         return task
+
+    def _spawned(self, close: Close, task: asyncio.Task[None]) -> None:
+        self.closing.discard(task)
+        if task.cancelled():
+            _ = self.spawn(close)
 
     def becomes_parents(self) -> None:
         """In a forked child: let nothing of this be used, closed or collected."""
@@ -98,8 +111,7 @@ class LoopHome:
         self.closed = True
 
     def _release(self, _: object) -> None:
-        # `asyncio.run` cancels all tasks before it ends the loop, so the closing may have to be
-        # done once more, then.
+        # Not before it is closed: a loop that ends meanwhile is to wait for that.
         if self.closed:
             self._end.cancel()
             self._hold.cancel()
@@ -125,6 +137,8 @@ class Exchange:
     async def send(self, request: Any) -> Any:
         """Send `request`; the response whose stream this becomes."""
         self._sender = weakref.ref(cast("asyncio.Task[Any]", asyncio.current_task()))
+        extensions = request.extensions
+        request.extensions = Handshake(extensions, self._home.spawn).extensions
         try:
             response = await self._pool.handle_async_request(request)
         except BaseException:
@@ -132,6 +146,8 @@ class Exchange:
             if self._owns_pool:
                 await self._pool.aclose()
             raise
+        finally:
+            request.extensions = extensions
         self._stream, response.stream = response.stream, self
         return response
 
@@ -184,7 +200,7 @@ class Exchange:
     def start_closing(self) -> asyncio.Task[None]:
         """Close the response, once; on the loop's thread."""
         if self._closing is None:
-            self._closing = self._home.spawn(self._close())
+            self._closing = self._home.spawn(self._close)
         return self._closing
 
     async def _close(self) -> None:

@@ -47,7 +47,7 @@ class AsyncLoopTransport(_AnyTransport):  # type: ignore[misc]
         on_fork_in_child(self, "_forget_parent")
 
     def _start_over(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may come in between
         # Weak both ways: see loop_home. Written under the lock; a loop's own entry is read
         # without it, because nobody but the loop's thread writes that.
         self._homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[LoopHome]] = (
@@ -133,7 +133,7 @@ class AsyncLoopTransport(_AnyTransport):  # type: ignore[misc]
         homes = [home for reference in self._homes.values() if (home := reference()) is not None]
         for home in homes:
             home.becomes_parents()
-        self._recipe.context = None
+        self._recipe.forget_parent()
         self._start_over()
 
 

@@ -9,6 +9,8 @@ import ssl
 from collections.abc import Iterable
 from typing import Any, TypedDict
 
+from llmkeep.core.fork import keep_forever
+
 from .libraries import load
 from .tls import Certificate, TLSConfiguration, proxy_context
 
@@ -65,6 +67,11 @@ class PoolRecipe:
     async def prepare(self) -> None:
         """Have the context, without holding the loop up where it must be built again."""
         self.context = self.context or await self._tls.acontext()
+
+    def forget_parent(self) -> None:
+        """In a forked child: have a context of its own; see `tls`."""
+        keep_forever(self.context)
+        self.context = None
 
     def _proxy(self, proxy: Any) -> Any:
         if proxy is None:
