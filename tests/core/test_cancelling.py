@@ -225,7 +225,9 @@ def test_i7_an_anyio_timeout_around_a_lease_is_only_that_callers(
     assert len(gate.calls) == 1
 
 
-@pytest.mark.parametrize("who", [(3, 0, 0), (0, 1, 3), (1, 2, 1)], ids=["threads", "tasks", "mixed"])
+@pytest.mark.parametrize(
+    "who", [(3, 0, 0), (0, 1, 3), (1, 2, 1)], ids=["threads", "tasks", "mixed"]
+)
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["build", "abuild"])
 def test_i7_who_runs_out_of_time_harms_nobody(
     make_cache: MakeCache, gate: Gate, who: Any, asynchronous: bool

@@ -49,6 +49,44 @@ def test_i3_a_lease_dropped_without_return_comes_back_and_names_its_line(
     until(lambda: cache.stats().closed == 1)
 
 
+@pytest.mark.parametrize("how", ["hit", "built", "built on our thread", "joined", "task"])
+def test_i3_a_dropped_lease_comes_back_without_the_collector(
+    make_cache: MakeCache, how: str
+) -> None:
+    """Nothing of ours holds a lease in a cycle: with its last reference it is returned."""
+    cache = make_cache(scope=Scope.exclusive(2))
+    if how == "hit":
+        cache.warm("k")
+
+    async def in_a_task() -> None:
+        await cache.lease("k").__aenter__()
+
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.warns(ResourceWarning):
+            if how == "task":
+                asyncio.run(in_a_task())
+            elif how == "joined":
+                _join_and_drop(cache)
+            else:
+                cache.lease("k", timeout=WAIT if how.endswith("thread") else None).__enter__()
+            until(lambda: cache.stats().idle == 1)
+    finally:
+        gc.enable()
+
+
+def _join_and_drop(cache: Any) -> None:
+    held = Gate()
+    builder = start(lease, cache, build=held.build)
+    held.begun()
+    joined = start(lambda: cache.lease("k").__enter__())
+    until_waiting(cache, 2)
+    held.open()
+    builder.result(WAIT)
+    joined.result(WAIT)
+
+
 def test_i3_a_lease_in_a_cycle_comes_back_with_the_collector(make_cache: MakeCache) -> None:
     """A lease that only a dead cycle of objects holds is returned when that is collected."""
     cache = make_cache()

@@ -6,6 +6,8 @@ Nothing here sleeps and hopes: what is waited for is a condition, `WAIT` is when
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
+import llmkeep
 from llmkeep import ClientCache
 from llmkeep.core.events import Event
 
@@ -26,7 +29,8 @@ E = TypeVar("E", bound=Event)
 #: Seconds after which a test gives up on something that never takes that long.
 WAIT: Final = 20.0
 
-SOURCES: Final = Path(__file__).parents[2] / "src"
+#: Where the package under test is.
+SOURCES: Final = Path(llmkeep.__file__).parents[1]
 
 
 class Client:
@@ -257,12 +261,20 @@ def is_free(cache: ClientCache[Any, Any]) -> bool:
 
 
 def program(source: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run `source` in an interpreter of its own."""
-    return subprocess.run(
+    """Run `source` in an interpreter of its own, and see that it ends."""
+    process = subprocess.Popen(
         [sys.executable, *options, "-c", source],
         env={"PYTHONPATH": str(SOURCES), "PYTHONWARNINGS": "default"},
-        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=60,
+        start_new_session=True,
     )
+    try:
+        output, errors = process.communicate(timeout=WAIT)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # its children too, which hold the pipes
+        output, errors = process.communicate()
+        pytest.fail(f"the program does not end:\n{source}\nit said:\n{output}{errors}")
+    return subprocess.CompletedProcess(source, process.returncode, output, errors)

@@ -1,0 +1,380 @@
+"""I9: a forked child uses, closes and collects nothing of its parent's, and hangs on nothing.
+
+The child of these tests does its checks and leaves by `os._exit`; those of test_fork_exit.py end
+as interpreters do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from llmkeep import CacheClosed, ClientCache, Scope
+from llmkeep.core.fork import on_fork_in_child
+from tests.core.books import check
+from tests.core.conftest import MakeCache
+from tests.core.tools import (
+    WAIT,
+    Gate,
+    Recorder,
+    alease,
+    lease,
+    start,
+    sweep,
+    until,
+    until_waiting,
+)
+
+if not hasattr(os, "fork"):
+    pytest.skip("there is no fork here", allow_module_level=True)
+
+
+def in_child(checks: Callable[[], object]) -> None:
+    """Fork, run `checks` in the child, and fail with its traceback if it has one."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            checks()
+            status = 0
+        except BaseException:
+            os.write(writing, traceback.format_exc().encode()[-60_000:])
+        finally:
+            os._exit(status)
+    os.close(writing)
+    deadline = time.monotonic() + WAIT
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
+        time.sleep(0.002)  # between two looks; the deadline decides
+    if ended[0] == 0:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    with open(reading, "rb") as told:
+        text = told.read().decode()
+    if ended[0] == 0:
+        pytest.fail("the child hangs")
+    assert ended[1] == 0, text
+
+
+@pytest.fixture(autouse=True)
+def open_gate(gate: Gate) -> Gate:
+    gate.open()
+    return gate
+
+
+def test_i9_a_child_starts_anew_and_the_parent_notices_nothing(
+    make_cache: MakeCache, gate: Gate
+) -> None:
+    """Counters at zero, nothing inherited, own instances; the parent's stay as they were."""
+    cache = make_cache()
+    mine = lease(cache)
+    before = cache.stats()
+
+    def checks() -> None:
+        assert not any(vars(cache.stats()).values())
+        assert cache.snapshot() == []
+        assert not cache.invalidate("k")
+        gate.calls.clear()
+        own = lease(cache)
+        assert own is not mine
+        assert lease(cache) is asyncio.run(alease(cache)) is own
+        assert (cache.stats().builds, cache.stats().hits) == (1, 2)
+        cache.close()
+        assert own.closes == 1
+        assert mine.closes == 0
+        check(cache)
+
+    in_child(checks)
+
+    assert cache.stats() == before
+    assert lease(cache) is mine
+    assert mine.closes == 0
+
+
+@pytest.mark.parametrize("scope", [Scope.PROCESS, Scope.LOOP, Scope.exclusive(1)])
+def test_i9_a_lease_carried_across_returns_as_nothing(make_cache: MakeCache, scope: Scope) -> None:
+    """Left, or dropped, in the child: no close, no warning, no count; the parent still has it."""
+    cache = make_cache(scope=scope)
+    left, dropped = [cache.lease(1)], [cache.lease(2)]
+    clients = [left[0].__enter__(), dropped[0].__enter__()]
+    cache.invalidate(1)
+    cache.invalidate(2)
+
+    def checks() -> None:
+        left[0].__exit__(None, None, None)
+        dropped.clear()
+        gc.collect()
+        assert not any(vars(cache.stats()).values())
+        assert lease(cache, 1) is not clients[0]
+        assert [client.closes for client in clients] == [0, 0]
+
+    in_child(checks)
+
+    assert cache.stats().retired == 2
+    assert [client.closes for client in clients] == [0, 0]
+    left[0].__exit__(None, None, None)
+    dropped[0].__exit__(None, None, None)
+    until(lambda: [client.closes for client in clients] == [1, 1])
+
+
+def test_i9_a_child_forked_in_the_body_of_a_lease(make_cache: MakeCache) -> None:
+    """An exclusive turn of the parent's is none in the child, which has a turn of its own."""
+    cache = make_cache(scope=Scope.exclusive(1))
+    with cache.lease("k") as client:
+        in_child(lambda: lease(cache, timeout=WAIT) is not client or 1 / 0)
+        assert client.closes == 0
+        assert cache.stats().leased == 1
+
+
+def test_i9_a_flight_of_the_parents_is_none_in_the_child(make_cache: MakeCache) -> None:
+    """A build that another thread is running will never end in the child: it builds its own."""
+    held = Gate()
+    cache = make_cache(held.build, abuild=held.abuild, close=held.close)
+    callers = [start(lease, cache), start(asyncio.run, alease(cache)), start(cache.warm, "k")]
+    until_waiting(cache, 3)
+    own = Gate(is_open=True)
+
+    def checks() -> None:
+        assert cache.stats().building == 0
+        assert lease(cache, build=own.build) is own.calls[0].client
+        assert asyncio.run(alease(cache)) is own.calls[0].client
+
+    in_child(checks)
+
+    held.open()
+    assert {callers[0].result(WAIT), callers[1].result(WAIT)} == {held.calls[0].client}
+
+
+def test_i9_no_lock_is_inherited_locked(make_cache: MakeCache) -> None:
+    """Whatever a thread of the parent is in the middle of: the child has locks of its own."""
+    from llmkeep.core.deadlocks import waits
+    from llmkeep.core.housekeeper import housekeeper
+
+    cache = make_cache(scope=Scope.exclusive(1), build_timeout=1000.0)
+    locks = [cache._ledger.lock, waits._lock, housekeeper._starting]
+    held, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        for lock in locks:
+            lock.acquire()
+        held.set()
+        go.wait(WAIT)
+        for lock in locks:
+            lock.release()
+
+    def checks() -> None:
+        assert start(lease, cache).result(WAIT) is asyncio.run(alease(cache))
+        with cache.lease("k") as client:
+            waiter = start(lease, cache)
+            until_waiting(cache, 1)
+        assert waiter.result(WAIT) is client
+        cache.close()
+        check(cache)
+
+    holder = start(hold)
+    assert held.wait(WAIT)
+    try:
+        in_child(checks)
+    finally:
+        go.set()
+    holder.result(WAIT)
+
+
+def test_i9_a_childs_time_limits_and_bounds_hold(make_cache: MakeCache) -> None:
+    """It has a housekeeper of its own."""
+    stuck = Gate()
+    cache = make_cache(stuck.build, build_timeout=0.02, idle_ttl=0.02, close=stuck.close)
+    stuck.open()
+    cache.warm("k")
+
+    def checks() -> None:
+        stuck.calls.clear()
+        stuck._is_open = False
+        with pytest.raises(TimeoutError):
+            lease(cache, "stuck")
+        stuck.open()
+        lease(cache)
+        until(lambda: cache.stats().idle == 0)
+        until(lambda: cache.stats().closed == 2)
+
+    in_child(checks)
+
+
+def test_i9_a_child_is_told_of_its_events_although_the_parent_was_being_told(
+    make_cache: MakeCache,
+) -> None:
+    """A subscriber that is busy in the parent is not busy in the child."""
+    go, busy = threading.Event(), threading.Event()
+    parent = os.getpid()
+    told = Recorder()
+
+    def subscriber(event: Any) -> None:
+        told(event)
+        if os.getpid() == parent and not busy.is_set():
+            busy.set()
+            go.wait(WAIT)
+
+    cache = make_cache(idle_ttl=0.01)
+    lease(cache)
+    cache.subscribe(subscriber)
+    assert busy.wait(WAIT)  # with an event of the housekeeper's
+
+    def checks() -> None:
+        told.events.clear()
+        lease(cache)
+        until(lambda: told.names == ["Built", "Retired", "Closed"])
+
+    in_child(checks)
+    go.set()
+
+
+def test_i9_what_is_being_closed_in_the_parent_is_not_closed_in_the_child(
+    make_cache: MakeCache,
+) -> None:
+    """Neither by its closer threads, which are not there, nor by closing the cache."""
+    go, closing = threading.Event(), threading.Event()
+    closed: list[int] = []
+
+    def close(client: Any) -> None:
+        closing.set()
+        go.wait(WAIT)
+        closed.append(os.getpid())
+
+    cache = make_cache(close=close)
+    for number in range(6):
+        lease(cache, number)
+    cache.clear()
+    assert closing.wait(WAIT)
+
+    def checks() -> None:
+        go.set()
+        cache.close(timeout=1)
+        gc.collect()
+        assert closed == []
+
+    in_child(checks)
+    go.set()
+    until(lambda: closed == [os.getpid()] * 6)
+
+
+def test_i9_a_closed_cache_stays_closed_in_the_child(make_cache: MakeCache) -> None:
+    """Closing is final."""
+    cache = make_cache()
+    cache.close()
+
+    def checks() -> None:
+        with pytest.raises(CacheClosed):
+            lease(cache)
+
+    in_child(checks)
+
+
+def test_i9_each_generation_has_its_own(make_cache: MakeCache) -> None:
+    """A child of a child starts anew as well, and from any thread."""
+    cache = make_cache()
+    seen = {lease(cache)}
+
+    def grandchild() -> None:
+        assert lease(cache) not in seen
+        assert cache.stats().builds == 1
+
+    def child() -> None:
+        seen.add(lease(cache))
+        start(in_child, grandchild).result(WAIT)
+        assert lease(cache) in seen
+        assert not any(client.closes for client in seen)
+
+    start(in_child, child).result(WAIT)
+    assert lease(cache) in seen
+
+
+def test_i9_a_loop_of_the_childs_is_not_taken_for_one_of_the_parents(
+    make_cache: MakeCache,
+) -> None:
+    """Also where it lives at the same address."""
+    cache = make_cache(scope=Scope.LOOP)
+    loops = [asyncio.new_event_loop() for _ in range(3)]
+    inherited = {loop.run_until_complete(alease(cache)) for loop in loops}
+
+    def checks() -> None:
+        loops.clear()
+        for _ in range(3):
+            assert asyncio.run(alease(cache)) not in inherited
+        assert not any(client.closes for client in inherited)
+
+    in_child(checks)
+    for loop in loops:
+        loop.close()
+    sweep(cache, 0)
+
+
+def test_i9_a_child_forked_in_a_factory_may_lease(make_cache: MakeCache, gate: Gate) -> None:
+    """The parent's build goes on in the parent; the child is nobody's build."""
+    cache: ClientCache[Any, Any]
+
+    def build(spec: Any) -> Any:
+        if spec == "forks":
+            in_child(lambda: [lease(cache, "other"), lease(cache, "k"), cache.close()])
+        return gate.build(spec)
+
+    cache = make_cache(build)
+    assert lease(cache, "forks").closes == 0
+    assert cache.stats().builds == 1
+
+
+def test_i9_who_is_told_of_a_fork_is_held_weakly_and_in_order() -> None:
+    """The hook keeps nobody alive, and runs before the child's own code."""
+    told: list[str] = []
+
+    class Owner:
+        def __init__(self, name: str) -> None:
+            self.name = name
+            on_fork_in_child(self, "forked")
+
+        def forked(self) -> None:
+            told.append(self.name)
+
+    first, gone, second = Owner("first"), Owner("gone"), Owner("second")
+    del gone
+    gc.collect()
+
+    def checks() -> None:
+        assert told == [first.name, second.name]
+
+    in_child(checks)
+    assert told == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fork is the default only there")
+def test_i9_works_in_processes_of_multiprocessing(make_cache: MakeCache) -> None:
+    """A pool of forked workers beside a parent that is using the cache."""
+    import multiprocessing
+
+    cache = make_cache()
+    mine = lease(cache)
+    context = multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+
+    def work() -> None:
+        client = lease(cache)
+        results.put((client is mine, cache.stats().builds))
+
+    workers = [context.Process(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(WAIT)
+        assert worker.exitcode == 0
+        worker.close()
+    assert [results.get() for _ in workers] == [(False, 1)] * 2
+    results.close()
