@@ -241,6 +241,7 @@ class ClientCache(Generic[S, T]):
             raise LeaseTimeout(f"not leased in time; {self!r}")
         if request.error is not None:
             raise request.error
+        request.let_go()
 
     # -- retiring ----------------------------------------------------------------------------------
 
@@ -306,7 +307,7 @@ class ClientCache(Generic[S, T]):
         closer.blocked_loop = waiter.blocks
         try:
             if waiter.blocks is not None:
-                ledger.decide(ledger.closings.rescue_unbegun, waiter.blocks)
+                ledger.decide(ledger.closings.rescue, waiter.blocks)
             self._begin_close(waiter)
             if not waiter.wait(_after(timeout)):
                 last = ThreadWaiter()
@@ -353,7 +354,7 @@ class ClientCache(Generic[S, T]):
             return
         # A finalizer must not wait for the lock; and there are no leases out, they refer to us.
         housekeeper.run(partial(ledger.decide, ledger.shut_down))
-        if self._closer.does_nothing:
+        if self._closer.does_nothing or not ledger.open:
             return
         warnings.warn(
             f"cache {self._policy.name!r} was dropped with {len(ledger.open)} instances open: "

@@ -6,12 +6,14 @@ A close that raises or hangs is reported and keeps nothing else from being close
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 from .housekeeper import housekeeper
+from .loops import at_loop_end
 from .workers import workers
 
 if TYPE_CHECKING:
@@ -127,15 +129,23 @@ class Closer:
             return  # it was taken back
         task = loop.create_task(self._finish(ledger, closing, closes), context=Context())
         self._tasks.add(task)
+        end = at_loop_end(partial(_settled, task))  # a loop that ends in order waits for it
 
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
+            end.cancel()
             if inspect.getcoroutinestate(closes) == inspect.CORO_CREATED:
                 # The loop is ending, and cancelled the task before it ran: once more on it, or
                 # the housekeeper finds it when the loop is closed.
                 loop.call_soon(self._start_task, ledger, closing, closes, loop)
 
         task.add_done_callback(ended)
+
+
+async def _settled(task: asyncio.Task[None]) -> None:
+    import asyncio
+
+    await asyncio.wait([task])
 
 
 async def _as_coroutine(awaitable: Any) -> object:
@@ -147,6 +157,8 @@ def _report(ledger: Ledger, closing: Closing, error: str | None, *, dropped: boo
 
 
 def _in_background(work: Callable[[], object]) -> None:
+    if sys.is_finalizing():
+        return  # a lease that goes with the interpreter itself: no thread runs any more
     try:
         workers.run("close", work)
     except RuntimeError:

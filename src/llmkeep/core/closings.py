@@ -119,18 +119,20 @@ class Closings:
         """Its loop was closed this very moment: its thread does it after all."""
         closing.coroutine = closing.loop = None
 
-    def rescue_unbegun(self, blocked: object = None) -> bool:
-        """Have done here what loops were to close that are gone, or `blocked`; whether any is left.
+    def rescue(self, blocked: object = None) -> bool:
+        """Look after what was handed to loops that are gone, or `blocked`; whether any is left.
 
-        Only what has not begun there.
+        What has not begun there is done here; what has will never be heard of again.
         """
-        for closing in self.under_way:
-            if closing.loop is None or not _is_unbegun(closing.coroutine):
+        for closing in list(self.under_way):
+            loop = None if closing.loop is None else closing.loop()
+            if closing.loop is None or not (loop is None or loop.is_closed() or loop is blocked):
                 continue
-            loop = closing.loop()
-            if loop is None or loop.is_closed() or loop is blocked:
+            if _is_unbegun(closing.coroutine):
                 closing.loop = None
                 self._ledger.outbox.append(partial(self._rescue, self._ledger, closing))
+            elif loop is not blocked:
+                self.ended(closing, "LoopClosed")
         return any(closing.loop is not None for closing in self.under_way)
 
     def ended(self, closing: Closing, error: str | None, *, dropped: bool = False) -> None:

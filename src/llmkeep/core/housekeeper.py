@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -61,7 +62,11 @@ class Housekeeper:
         return self._thread is not None
 
     def _ensure_running(self) -> None:
-        if self._thread is not None or not self._starting.acquire(blocking=False):
+        if (
+            self._thread is not None
+            or sys.is_finalizing()
+            or not self._starting.acquire(blocking=False)
+        ):
             return
         try:
             if self._thread is None:

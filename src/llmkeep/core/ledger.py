@@ -238,12 +238,14 @@ class Ledger(Guard):
             if lease is not None and lease.instance is not None:
                 self.returned(lease.instance, lease.site, False)
                 lease.instance = None
+            request.let_go()
             return
         request.done = True
         if slot is not None:
             if request in slot.requests:
                 slot.requests.remove(request)
             self.advance(slot)
+        request.let_go()
 
     def advance(self, slot: Slot) -> None:
         """The one decision: serve who can be served, start the build that is wanted, or tidy up."""

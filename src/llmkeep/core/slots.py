@@ -125,7 +125,7 @@ class Request:
         self.factory: Final = factory
         self.waiter: Final = waiter
         #: None for warming: it wants the instance to be ready, not to have it.
-        self.lease: Final = lease
+        self.lease: Lease[Any] | None = lease
         #: None before it has joined.
         self.slot: Slot | None = None
         #: The build that this caller started.
@@ -141,6 +141,13 @@ class Request:
     def is_building(self) -> bool:
         """Whether a build of this caller, current or abandoned, is still running."""
         return self.flight is not None and not self.flight.over
+
+    def let_go(self) -> None:
+        """The caller has what it wanted, or has given up: break the cycle with the build.
+
+        A lease that is dropped then goes at once, and does not wait for the collector.
+        """
+        self.lease = self.flight = None
 
     def may_start(self, blocked: Collection[object]) -> bool:
         """Whether this caller can start a build now, while these loops stand still."""

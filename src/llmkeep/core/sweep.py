@@ -39,7 +39,7 @@ def _closes(ledger: Ledger, now: float) -> float | None:
     for closing in list(under_way):
         if closing.deadline is not None and closing.deadline <= now:
             ledger.closings.end_overdue(closing)
-    look_again = [now + LOOP_CHECK] if ledger.closings.rescue_unbegun() else []
+    look_again = [now + LOOP_CHECK] if ledger.closings.rescue() else []
     return min((*look_again, *(each.deadline for each in under_way if each.deadline)), default=None)
 
 

@@ -6,6 +6,7 @@ are as many as are needed at once; one that has nothing to do lingers for a whil
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -35,6 +36,8 @@ class Workers:
         Raises RuntimeError where none waits and none can be started, as while the interpreter
         shuts down.
         """
+        if sys.is_finalizing():
+            raise RuntimeError("the interpreter is being taken apart")  # starting would hang
         try:
             self._idle.pop().put((name, work))
         except IndexError:
