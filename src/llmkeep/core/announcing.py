@@ -10,6 +10,7 @@ from typing import Final, TypeAlias, final
 from . import events
 from .fork import on_fork_in_child
 from .housekeeper import housekeeper
+from .sites import describe
 from .workers import workers
 
 Callback: TypeAlias = "Callable[[events.Event], object]"
@@ -54,7 +55,9 @@ class Announcer:
         """Tell everybody; a subscriber that raises is logged and harms nobody."""
         if not self._callbacks and kind not in _TROUBLE:
             return
-        self._news.append(getattr(events, kind)(self._cache_name, instance, label, *details))
+        # A place is described here, outside the lock: that reads files.
+        shown = [describe(each) if isinstance(each, tuple) else each for each in details]
+        self._news.append(getattr(events, kind)(self._cache_name, instance, label, *shown))
         if not housekeeper.is_this_thread():
             self._tell()
         elif not self._thread_called:

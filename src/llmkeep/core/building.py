@@ -98,8 +98,8 @@ class Builder:
             label, weight = self._describe(flight)
         except BaseException as error:
             _report_failure(flight, error)
-            if isinstance(error, (GeneratorExit, sys.modules["asyncio"].CancelledError)):
-                raise
+            if not isinstance(error, (Exception, KeyboardInterrupt, SystemExit)):
+                raise  # it was cancelled, or its loop is gone
         else:
             _report_success(flight, label, weight)
 

@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from .announcing import Announcer
 from .building import Builder
-from .closing import Closer
+from .closer import Closer
 from .deadlocks import Actor, actor, waits
 from .errors import CacheClosed, LeaseTimeout, WouldDeadlock
 from .fork import keep_forever, on_fork_in_child
 from .housekeeper import housekeeper
-from .instance import Instance
+from .instance import Instance, State
 from .lease import Lease
 from .ledger import Ledger
 from .policy import Policy
 from .registry import Registry
 from .scopes import Scope
-from .sites import Watch
+from .sites import Watch, describe
 from .slots import Factory, Home, Request
 from .specs import Spec, freeze
 from .waiters import TaskWaiter, ThreadWaiter, Waiter, running_loop
@@ -239,9 +239,13 @@ class ClientCache(Generic[S, T]):
             woken = ledger.decide(lambda: request.done)
         if not woken:
             raise LeaseTimeout(f"not leased in time; {self!r}")
-        if request.error is not None:
-            raise request.error
+        error = request.error
         request.let_go()
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # the error knows this frame: a cycle, and its frames hold credentials
 
     # -- retiring ----------------------------------------------------------------------------------
 
@@ -283,8 +287,8 @@ class ClientCache(Generic[S, T]):
     def subscribe(self, callback: Callable[[Event], object]) -> Callable[[], None]:
         """Call `callback` with every event (see `events`) until the returned function is called.
 
-        It runs outside the lock, on whatever thread the event happened on, a finalizer included:
-        it should be brief.
+        It runs outside the lock, on any thread that uses the cache at that moment, one that runs an
+        event loop or a finalizer included: it should be brief.
         """
         return self._announcer.subscribe(callback)
 
@@ -299,6 +303,8 @@ class ClientCache(Generic[S, T]):
     def close(self, timeout: float | None = 30.0) -> None:
         """Close all instances, and the cache for good: leasing raises CacheClosed from now on.
 
+        A build that is under way is not waited for: what it makes is closed when it comes.
+
         Waits up to `timeout` seconds for the leases that are out, then closes their instances
         under them and tells where they were taken (a ResourceWarning, and LeaseBroken events);
         the closes themselves get `close_timeout`: with None, one that hangs is waited for.
@@ -307,7 +313,7 @@ class ClientCache(Generic[S, T]):
         closer.blocked_loop = waiter.blocks
         try:
             if waiter.blocks is not None:
-                ledger.decide(ledger.closings.rescue, waiter.blocks)
+                ledger.decide(ledger.closes.rescue, waiter.blocks)
             self._begin_close(waiter)
             if not waiter.wait(_after(timeout)):
                 last = ThreadWaiter()
@@ -367,15 +373,15 @@ class ClientCache(Generic[S, T]):
     def _begin_close(self, waiter: Waiter) -> None:
         ledger = self._ledger
         ledger.decide(ledger.shut_down)
-        ledger.decide(ledger.closings.await_quiet, waiter, _anything)
+        ledger.decide(ledger.closes.await_quiet, waiter, _anything)
 
     def _break_leases(self, waited: Waiter, last: Waiter) -> None:
         ledger = self._ledger
-        ledger.decide(ledger.closings.stop_awaiting, waited)
+        ledger.decide(ledger.closes.stop_awaiting, waited)
         broken = ledger.decide(ledger.break_leases)
-        ledger.decide(ledger.closings.await_quiet, last, _anything)
+        ledger.decide(ledger.closes.await_quiet, last, _anything)
         if broken:
-            places = "; ".join(broken)
+            places = "; ".join(map(describe, broken))
             warnings.warn(
                 f"cache {self._policy.name!r} was closed while {len(broken)} leases were out, "
                 f"taken at {places}",
@@ -397,16 +403,13 @@ class ClientCache(Generic[S, T]):
 
     def _home_of(self, loop: asyncio.AbstractEventLoop) -> Home:
         ledger = self._ledger
-        if not self._policy.scope.per_loop:
-            return ledger.home
         home = ledger.loop_homes.get(id(loop))
-        if home is not None and home.loop is not None and home.loop() is loop:
-            return home
-        from .loops import at_loop_end
+        if home is None or home.loop is None or home.loop() is not loop:
+            from .loops import at_loop_end
 
-        home = ledger.decide(ledger.adopt, loop)
-        home.end = at_loop_end(partial(_end_home, ledger, home))
-        return home
+            home = ledger.decide(ledger.adopt, loop)
+            home.end = at_loop_end(partial(_end_home, ledger, home))
+        return home if self._policy.scope.per_loop else ledger.home
 
     def _open_books(self) -> None:
         self._ledger = Ledger(
@@ -432,11 +435,11 @@ class ClientCache(Generic[S, T]):
         ledger = self._ledger
         ledger.decide(ledger.shut_down)
         leased = ledger.decide(ledger.out)
-        ledger.decide(ledger.closings.await_quiet, waiter, _not_leased)
+        ledger.decide(ledger.closes.await_quiet, waiter, _not_leased)
         if leased:
             sys.stderr.write(
                 f"llmkeep: cache {self._policy.name!r}: {len(leased)} leases were still out at "
-                f"exit, taken at {'; '.join(leased)}\n"
+                f"exit, taken at {'; '.join(map(describe, leased))}\n"
             )
         return waiter
 
@@ -502,10 +505,16 @@ def _not_leased(instance: Instance) -> bool:
 
 
 async def _end_home(ledger: Ledger, home: Home) -> None:
-    """The loop of `home` is about to end: close what is there, on it."""
-    loop = _require_loop()
-    waiter = TaskWaiter(loop)
+    """The loop of `home` is about to end: see through, on it, what belongs there."""
+
+    def belongs_there(each: Instance) -> bool:
+        return each.home is home or (each.state is State.CLOSED and each.loop == home.loop)
+
+    waiter = TaskWaiter(_require_loop())
     ledger.decide(ledger.end_home, home)
-    ledger.decide(ledger.closings.await_quiet, waiter, lambda each: each.home is home)
-    if not await waiter.wait(time.monotonic() + AT_LOOP_END):
-        ledger.decide(ledger.closings.stop_awaiting, waiter)
+    ledger.decide(ledger.closes.await_quiet, waiter, belongs_there)
+    try:
+        if not await waiter.wait(time.monotonic() + AT_LOOP_END):
+            ledger.decide(ledger.closes.stop_awaiting, waiter)
+    finally:
+        home.ended = True

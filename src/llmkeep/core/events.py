@@ -34,7 +34,10 @@ class BuildFailed(Event):
 
 @dataclass(frozen=True)
 class BuildAbandoned(Event):
-    """A build ran out of time or was overtaken; its result, if it comes, is closed."""
+    """A build was given up; its result, if it comes, is closed.
+
+    `reason`: timed out, invalidated, cleared, loop closed or shutdown.
+    """
 
     reason: str
 
@@ -55,7 +58,7 @@ class Closed(Event):
 
 @dataclass(frozen=True)
 class CloseFailed(Event):
-    """Closing the instance raised, or ran out of time."""
+    """Close the instance raised, or ran out of time."""
 
     error: str
 

@@ -16,8 +16,9 @@
    is leave word; anything else is refused.
 6. A signal handler that raises (Ctrl-C, a soft time limit) never leaves the lock held: CPython runs
    handlers at calls, so a release is never behind one. What it left half done in a section the
-   housekeeper mends (`Ledger.mend`), a client apart whose build ended that very moment: that one
-   is dropped unclosed.
+   housekeeper mends (`Ledger.mend`). One thing can be lost, a job at the very moment that it is
+   taken from the outbox: the caller who was to be woken, or whose build was to begin, waits until
+   its own time limit.
 
 The idea of deciding under the lock and acting after it is httpcore's connection pool's.
 """

@@ -14,7 +14,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, final
 
-from .closings import Closing, Closings
+from .close_queue import Close, CloseQueue
 from .deadlocks import holder
 from .errors import BuildTimeout, CacheClosed, WouldDeadlock
 from .guard import Guard
@@ -51,7 +51,7 @@ class Ledger(Guard):
         "builds_abandoned",
         "builds_ok",
         "built",
-        "closings",
+        "closes",
         "flights",
         "hits",
         "home",
@@ -69,7 +69,7 @@ class Ledger(Guard):
         policy: Policy,
         launch: Callable[[Flight], None],
         start_closer: Callable[[Ledger], None],
-        rescue_close: Callable[[Ledger, Closing], None],
+        rescue_close: Callable[[Ledger, Close], None],
         announce: Callable[..., None],
         poke: Callable[[float], None],
     ) -> None:
@@ -83,7 +83,7 @@ class Ledger(Guard):
         self.open: Final[dict[Instance, None]] = {}
         #: Ready and not leased, in the order in which they became so.
         self.idle: Final[dict[Instance, None]] = {}
-        self.closings: Final = Closings(self, start_closer, rescue_close)
+        self.closes: Final = CloseQueue(self, start_closer, rescue_close)
         self.backoffs: Final[dict[Slot, None]] = {}
         self.shut = False
         #: Whether a signal handler has raised in a section.
@@ -323,7 +323,7 @@ class Ledger(Guard):
         blocked = {request.waiter.blocks for request in slot.requests}
         starter = next((each for each in slot.requests if each.may_start(blocked)), None)
         if starter is None:
-            if not any(request.is_building for request in slot.requests):
+            if not any(each.is_building or each.waiter.is_leaving for each in slot.requests):
                 self._tell_hopeless(slot)
             return
         instance = Instance(self, slot)
@@ -436,9 +436,10 @@ class Ledger(Guard):
         flight.over = True
         if wanted:
             flight.slot.flight = None
-        else:
+        if flight in self.flights:
+            del self.flights[flight]
+        if not wanted:
             flight.slot.abandoned.remove(flight)
-        self.flights.pop(flight, None)
         return wanted
 
     def _tell_warmers(self, slot: Slot) -> None:
@@ -476,6 +477,7 @@ class Ledger(Guard):
             self.abandon(flight, reason)
         if instance is not None:
             self.retire(instance, reason)
+        slot.failure = None  # who invalidates wants a new attempt, not an old error
         self.advance(slot)
         return instance is not None or flight is not None
 
@@ -507,13 +509,13 @@ class Ledger(Guard):
                 self._tell_all(slot, self._closed_error())
             self.retire_home(home, "shutdown")
 
-    def break_leases(self) -> list[str]:
+    def break_leases(self) -> list[Site]:
         """Close what is still leased; tells where those leases had been taken."""
         broken = []
         for instance in [each for each in self.open if each.leases]:
-            for place in map(describe, instance.leases.values()):
-                self.emit("LeaseBroken", instance, place)
-                broken.append(place)
+            for site in instance.leases.values():
+                self.emit("LeaseBroken", instance, site)
+                broken.append(site)
             instance.leases.clear()
             self._close(instance)
         return broken
@@ -532,15 +534,19 @@ class Ledger(Guard):
             self._close(instance)
 
     def _close_late(self, instance: Instance) -> None:
-        """What came from a build that had been given up altogether."""
-        if instance.client is not None and instance not in self.open:
+        """What came of a build that had been given up, or whose end was interrupted."""
+        if instance.client is None or self.closes.knows(instance):
+            return
+        if instance.state is State.BUILDING:
+            instance.move(State.CLOSED)
+        if instance.state is State.CLOSED:
             self.open[instance] = None
-            self.closings.add(instance)
+            self.closes.add(instance)
 
     def _close(self, instance: Instance) -> None:
         instance.move(State.CLOSED)
         self.open[instance] = None
-        self.closings.add(instance)
+        self.closes.add(instance)
 
     # -- telling -----------------------------------------------------------------------------------
 
@@ -560,8 +566,8 @@ class Ledger(Guard):
         self.torn = False
         for instance in list(self.open):
             self._close_if_unused(instance)
-            if instance.state is State.CLOSED and not self.closings.knows(instance):
-                self.closings.add(instance)
+            if instance.state is State.CLOSED and not self.closes.knows(instance):
+                self.closes.add(instance)
             if instance.state is READY and not instance.leases and instance not in self.idle:
                 self.idle[instance] = None
         for flight in self.flights:
@@ -572,6 +578,11 @@ class Ledger(Guard):
                 self.advance(slot)
         self._trim()
 
+    def can_close_on(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether `loop` runs, and will go on until what is begun on it has ended."""
+        home = self.loop_homes.get(id(loop))
+        return loop.is_running() and home is not None and not home.ended
+
     def adopt(self, loop: asyncio.AbstractEventLoop) -> Home:
         """A home for what belongs to `loop`."""
         former = self.loop_homes.get(id(loop))
@@ -581,9 +592,9 @@ class Ledger(Guard):
         self.due_at(monotonic() + LOOP_CHECK)
         return home
 
-    def out(self) -> list[str]:
+    def out(self) -> list[Site]:
         """Where the leases that are out were taken."""
-        return [describe(site) for each in self.open for site in each.leases.values()]
+        return [site for each in self.open for site in each.leases.values()]
 
     def homes(self) -> Iterator[Home]:
         """Every home there is."""
@@ -592,7 +603,7 @@ class Ledger(Guard):
 
     def report_leak(self, instance: Instance, site: Site, seconds: float) -> None:
         """A lease has been out for too long."""
-        self.emit("LeasedTooLong", instance, describe(site), seconds)
+        self.emit("LeasedTooLong", instance, site, seconds)
 
     def _note_return(self, instance: Instance, site: Site, dropped: bool) -> None:
         if dropped:
@@ -600,7 +611,7 @@ class Ledger(Guard):
         watch = site[2]
         if watch is not None and watch.reported:
             late = monotonic() - watch.since
-            self.emit("LeaseReturnedLate", instance, describe(site), late)
+            self.emit("LeaseReturnedLate", instance, site, late)
 
     def due_at(self, when: float) -> None:
         """Have the housekeeper come at `when` at the latest."""

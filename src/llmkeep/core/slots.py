@@ -32,14 +32,18 @@ class Home:
     the loops. Lives as long as the cache, or until its loop has ended.
     """
 
-    __slots__ = ("end", "ending", "foreign", "loop", "slots")
+    __slots__ = ("end", "ended", "ending", "foreign", "loop", "slots")
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.slots: Final[dict[Key, Slot]] = {}
         #: By hash.
         self.foreign: Final[dict[int, Known]] = {}
         self.loop: Final = None if loop is None else weakref.ref(loop)
+        #: The loop is ending in order: what is made there from now on is closed after its use.
         self.ending = False
+        #: The loop's end has been seen through: nothing more is run on it.
+        self.ended = False
+        #: Held, since a call at the loop's end that nobody holds is never made.
         self.end: LoopEnd | None = None
 
     @property
@@ -147,12 +151,14 @@ class Request:
 
         A lease that is dropped then goes at once, and does not wait for the collector.
         """
-        self.lease = self.flight = None
+        self.lease = self.flight = self.error = None
 
     def may_start(self, blocked: Collection[object]) -> bool:
         """Whether this caller can start a build now, while these loops stand still."""
         if self.flight is not None and self.flight.inline and not self.flight.over:
             return False  # its thread is busy
+        if self.waiter.is_leaving:
+            return False
         if self.factory.on_loop(self.waiter) and self.waiter.loop in blocked:
             return False
         return self.factory.can_run(self.waiter)

@@ -49,6 +49,9 @@ class Foreign:
 class Spec:
     """A sealed spec: its key, and the value that `build` will be called with.
 
+    Specs of plain data that are equal have equal keys. Where a part can only be told apart by its
+    own `__eq__`, the key is a new one each time, and a cache looks for equal ones that it knows.
+
     Sealing once and leasing with the result saves the hashing. Neither `repr` nor pickle shows
     the value.
     """

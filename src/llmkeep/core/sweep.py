@@ -35,11 +35,11 @@ def _builds(ledger: Ledger, now: float) -> float | None:
 
 def _closes(ledger: Ledger, now: float) -> float | None:
     """Report the closes that are beyond theirs."""
-    under_way = ledger.closings.under_way
+    under_way = ledger.closes.under_way
     for closing in list(under_way):
         if closing.deadline is not None and closing.deadline <= now:
-            ledger.closings.end_overdue(closing)
-    look_again = [now + LOOP_CHECK] if ledger.closings.rescue() else []
+            ledger.closes.end_overdue(closing)
+    look_again = [now + LOOP_CHECK] if ledger.closes.rescue() else []
     return min((*look_again, *(each.deadline for each in under_way if each.deadline)), default=None)
 
 

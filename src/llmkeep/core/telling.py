@@ -31,8 +31,8 @@ def stats(ledger: Ledger) -> Stats:
         leased=leased,
         idle=len(ready) - leased,
         retired=retired,
-        closed=ledger.closings.closed,
-        close_failures=ledger.closings.failures,
+        closed=ledger.closes.closed,
+        close_failures=ledger.closes.failures,
     )
 
 

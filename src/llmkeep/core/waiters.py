@@ -40,6 +40,11 @@ class Waiter:
         """The loop whose task waits; None if a thread does, or if the loop is gone."""
         return None
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the wait has been cancelled, and will end as soon as its task runs."""
+        return False
+
     def wake(self) -> bool:
         """End the waiting, from any thread. False if there is nobody left to wake."""
         raise NotImplementedError
@@ -76,6 +81,9 @@ class TaskWaiter(Waiter):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
+        task = sys.modules["asyncio"].current_task()
+        self._task = None if task is None else weakref.ref(task)
+        self._cancelled_before = self._cancellations()
         self._woken = False
         self._future: weakref.ref[asyncio.Future[bool]] | None = None
 
@@ -84,6 +92,15 @@ class TaskWaiter(Waiter):
         """The loop whose task waits, if it still lives."""
         loop = self._loop()
         return None if loop is None or loop.is_closed() else loop
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the task has been cancelled since it began to wait."""
+        return self._cancellations() > self._cancelled_before
+
+    def _cancellations(self) -> int:
+        task = None if self._task is None else self._task()
+        return 0 if task is None else task.cancelling()
 
     def wake(self) -> bool:
         """Any thread may call this."""

@@ -13,16 +13,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 from .housekeeper import housekeeper
-from .loops import at_loop_end
+from .loops import hold_until_closed
 from .workers import workers
 
 if TYPE_CHECKING:
     import asyncio
 
-    from .closings import Closing
+    from .close_queue import Close
     from .ledger import Ledger
 
-Closes: TypeAlias = "Coroutine[Any, Any, object]"
+Coro: TypeAlias = "Coroutine[Any, Any, object]"
 
 
 @final
@@ -34,8 +34,6 @@ class Closer:
         self._limit: Final = limit
         #: A loop whose thread is waiting in `ClientCache.close`, so that nothing can run on it.
         self.blocked_loop: object = None
-        # A loop refers to its tasks weakly only.
-        self._tasks: Final[set[asyncio.Task[None]]] = set()
 
     @property
     def does_nothing(self) -> bool:
@@ -47,74 +45,76 @@ class Closer:
         _in_background(partial(self._work, ledger))
 
     def _work(self, ledger: Ledger) -> None:
-        closing = ledger.decide(ledger.closings.next, None)
+        closing = ledger.decide(ledger.closes.next, None)
         while closing is not None:
             self._close_one(ledger, closing)
-            closing = ledger.decide(ledger.closings.next, closing)
+            closing = ledger.decide(ledger.closes.next, closing)
 
-    def _close_one(self, ledger: Ledger, closing: Closing) -> None:
+    def _close_one(self, ledger: Ledger, closing: Close) -> None:
         error = None
         try:
             result = None if self._close is None else self._close(closing.client)
             if inspect.isawaitable(result):
-                closes = result if inspect.iscoroutine(result) else _as_coroutine(result)
-                self._run_coroutine(ledger, closing, closes)
+                coroutine = result if inspect.iscoroutine(result) else _as_coroutine(result)
+                self._run_coroutine(ledger, closing, coroutine)
                 return
         except BaseException as caught:  # whatever a close raises, the next one is due
             error = type(caught).__name__
         closing.client = None  # here, so that its finalizer runs on this thread
         _report(ledger, closing, error)
 
-    def _run_coroutine(self, ledger: Ledger, closing: Closing, closes: Closes) -> None:
+    def _run_coroutine(self, ledger: Ledger, closing: Close, coroutine: Coro) -> None:
         """On its own loop if that runs, else on a short one here."""
         reference = closing.instance.loop
         loop = None if reference is None else reference()
         is_blocked = loop is not None and loop is self.blocked_loop
-        if loop is not None and loop.is_running() and not is_blocked:
-            if not ledger.decide(ledger.closings.hand_over, closing, closes, loop):
-                closes.close()  # overdue, and reported
+        if loop is not None and ledger.can_close_on(loop) and not is_blocked:
+            if not ledger.decide(ledger.closes.hand_over, closing, coroutine, loop):
+                coroutine.close()  # overdue, and reported
                 return
             try:
-                loop.call_soon_threadsafe(self._start_task, ledger, closing, closes, loop)
+                loop.call_soon_threadsafe(self._start_task, ledger, closing, coroutine, loop)
             except RuntimeError:  # closed this very moment
-                ledger.decide(ledger.closings.take_back, closing)
+                ledger.decide(ledger.closes.take_back, closing)
             else:
                 return
-        self._run_elsewhere(ledger, closing, closes, is_blocked=is_blocked)
+        self._run_elsewhere(ledger, closing, coroutine, is_blocked=is_blocked)
 
     def _run_elsewhere(
-        self, ledger: Ledger, closing: Closing, closes: Closes, *, is_blocked: bool
+        self, ledger: Ledger, closing: Close, coroutine: Coro, *, is_blocked: bool
     ) -> None:
         """Its own loop cannot run it: on a short one here, unless that would only do harm."""
         if closing.instance.home.loop is None or is_blocked:
-            self._run_here(ledger, closing, closes)
+            self._run_here(ledger, closing, coroutine)
         else:
-            closes.close()
+            coroutine.close()
             _report(ledger, closing, None, dropped=True)
 
-    def rescue(self, ledger: Ledger, closing: Closing) -> None:
+    def rescue(self, ledger: Ledger, closing: Close) -> None:
         """A close that was handed to a loop that is gone, or blocked, before it began."""
-        closes = closing.coroutine
-        assert closes is not None
+        coroutine = closing.coroutine
+        assert coroutine is not None
         reference = closing.instance.loop
         loop = None if reference is None else reference()
         is_blocked = loop is not None and loop is self.blocked_loop
-        _in_background(partial(self._run_elsewhere, ledger, closing, closes, is_blocked=is_blocked))
+        _in_background(
+            partial(self._run_elsewhere, ledger, closing, coroutine, is_blocked=is_blocked)
+        )
 
-    def _run_here(self, ledger: Ledger, closing: Closing, closes: Closes) -> None:
+    def _run_here(self, ledger: Ledger, closing: Close, coroutine: Coro) -> None:
         import asyncio
 
         try:
-            asyncio.run(self._finish(ledger, closing, closes))
+            asyncio.run(self._finish(ledger, closing, coroutine))
         except asyncio.CancelledError:
             pass  # the close cancelled itself, and that is reported
 
-    async def _finish(self, ledger: Ledger, closing: Closing, closes: Closes) -> None:
+    async def _finish(self, ledger: Ledger, closing: Close, coroutine: Coro) -> None:
         import asyncio
 
         error = None
         try:
-            await asyncio.wait_for(closes, self._limit)
+            await asyncio.wait_for(coroutine, self._limit)
         except BaseException as caught:
             error = type(caught).__name__
             if isinstance(caught, asyncio.CancelledError):
@@ -123,37 +123,29 @@ class Closer:
         _report(ledger, closing, error)
 
     def _start_task(
-        self, ledger: Ledger, closing: Closing, closes: Closes, loop: asyncio.AbstractEventLoop
+        self, ledger: Ledger, closing: Close, coroutine: Coro, loop: asyncio.AbstractEventLoop
     ) -> None:
-        if closing.loop is None:
-            return  # it was taken back
-        task = loop.create_task(self._finish(ledger, closing, closes), context=Context())
-        self._tasks.add(task)
-        end = at_loop_end(partial(_settled, task))  # a loop that ends in order waits for it
+        if closing.loop is None or not ledger.can_close_on(loop):
+            return  # it was taken back, or will be by the housekeeper
+        task = loop.create_task(self._finish(ledger, closing, coroutine), context=Context())
+        held = hold_until_closed(loop, task)  # not by us: the loop must go when it is dropped
 
         def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            end.cancel()
-            if inspect.getcoroutinestate(closes) == inspect.CORO_CREATED:
+            held.cancel()
+            if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
                 # The loop is ending, and cancelled the task before it ran: once more on it, or
                 # the housekeeper finds it when the loop is closed.
-                loop.call_soon(self._start_task, ledger, closing, closes, loop)
+                loop.call_soon(self._start_task, ledger, closing, coroutine, loop)
 
         task.add_done_callback(ended)
-
-
-async def _settled(task: asyncio.Task[None]) -> None:
-    import asyncio
-
-    await asyncio.wait([task])
 
 
 async def _as_coroutine(awaitable: Any) -> object:
     return await awaitable
 
 
-def _report(ledger: Ledger, closing: Closing, error: str | None, *, dropped: bool = False) -> None:
-    ledger.decide(partial(ledger.closings.ended, closing, error, dropped=dropped))
+def _report(ledger: Ledger, closing: Close, error: str | None, *, dropped: bool = False) -> None:
+    ledger.decide(partial(ledger.closes.ended, closing, error, dropped=dropped))
 
 
 def _in_background(work: Callable[[], object]) -> None:

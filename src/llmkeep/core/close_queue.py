@@ -1,6 +1,6 @@
 """The part of a ledger's books that is about closing: what is to be closed, and what is being.
 
-As the ledger itself it decides only, with the guard held; `closing` does the work.
+As the ledger itself it decides only, with the guard held; `closer` does the work.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Counts: TypeAlias = "Callable[[Instance], bool]"
 
 
 @final
-class Closing:
+class Close:
     """One close under way; lives until it is reported, by itself or as overdue."""
 
     __slots__ = ("client", "coroutine", "deadline", "instance", "loop", "replaced")
@@ -50,21 +50,21 @@ class Closing:
 
 
 @final
-class Closings:
+class CloseQueue:
     """Lives as long as its ledger."""
 
     def __init__(
         self,
         ledger: Ledger,
         start_closer: Callable[[Ledger], None],
-        rescue: Callable[[Ledger, Closing], None],
+        rescue: Callable[[Ledger, Close], None],
     ) -> None:
         self._ledger: Final = ledger
         self._rescue: Final = rescue
         self._start_closer: Final = start_closer
         self._queue: Final[deque[Instance]] = deque()
         self._closers = 0
-        self.under_way: Final[dict[Closing, None]] = {}
+        self.under_way: Final[dict[Close, None]] = {}
         #: Who waits until none of the instances that it counts is open any more.
         self._awaiting: Final[list[tuple[Counts, Waiter]]] = []
         self.closed = 0
@@ -88,14 +88,14 @@ class Closings:
             self._closers += 1
             self._ledger.outbox.append(partial(self._start_closer, self._ledger))
 
-    def next(self, former: Closing | None) -> Closing | None:
+    def next(self, former: Close | None) -> Close | None:
         """For a closer thread that is done with `former`: what to close next, or None to end."""
         if former is not None and former.replaced:
             return None
         if not self._queue:
             self._closers -= 1
             return None
-        closing = Closing(self._queue.popleft(), self._ledger.policy.close_timeout)
+        closing = Close(self._queue.popleft(), self._ledger.policy.close_timeout)
         closing.instance.client = None
         self.under_way[closing] = None
         if closing.deadline is not None:
@@ -104,7 +104,7 @@ class Closings:
 
     def hand_over(
         self,
-        closing: Closing,
+        closing: Close,
         coroutine: Coroutine[Any, Any, object],
         loop: asyncio.AbstractEventLoop,
     ) -> bool:
@@ -115,7 +115,7 @@ class Closings:
         self._ledger.due_at(monotonic() + LOOP_CHECK)
         return True
 
-    def take_back(self, closing: Closing) -> None:
+    def take_back(self, closing: Close) -> None:
         """Its loop was closed this very moment: its thread does it after all."""
         closing.coroutine = closing.loop = None
 
@@ -135,7 +135,7 @@ class Closings:
                 self.ended(closing, "LoopClosed")
         return any(closing.loop is not None for closing in self.under_way)
 
-    def ended(self, closing: Closing, error: str | None, *, dropped: bool = False) -> None:
+    def ended(self, closing: Close, error: str | None, *, dropped: bool = False) -> None:
         """A close has ended; nothing if it was reported as overdue before."""
         if self.under_way.pop(closing, self) is self:
             return
@@ -149,7 +149,7 @@ class Closings:
             ledger.emit("Dropped" if dropped else "Closed", instance)
         self._tell_quiet()
 
-    def end_overdue(self, closing: Closing) -> None:
+    def end_overdue(self, closing: Close) -> None:
         """A close has run out of its time: report it, and replace the thread that hangs in it."""
         self.ended(closing, "TimeoutError")
         if closing.coroutine is None:
@@ -180,6 +180,6 @@ def _is_unbegun(coroutine: Coroutine[Any, Any, object] | None) -> bool:
     return coroutine is not None and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
 
 
-def _discard(closing: Closing) -> None:
+def _discard(closing: Close) -> None:
     if closing.coroutine is not None and _is_unbegun(closing.coroutine):
         closing.coroutine.close()  # its loop was closed before it began
