@@ -5,6 +5,7 @@ only the caller who ran the build.
 from __future__ import annotations
 
 import asyncio
+import gc
 import traceback
 from typing import Any
 
@@ -134,6 +135,7 @@ def test_i6_a_cancelled_build_task_concerns_only_the_caller_who_started_it(
     first, second = crowd((0, 1, 1), cache) + crowd((0, 1, 1), cache)
     until_waiting(cache, 2)
 
+    until(lambda: tasks)
     loop = tasks[0].get_loop()
     loop.call_soon_threadsafe(tasks[0].cancel)
     client = gate.begun(2).release()
@@ -161,6 +163,28 @@ def test_i6_the_end_of_the_builders_loop_hands_the_build_to_a_waiter(
 
     client = gate.begun(2).release()
     assert others[0].result(WAIT) is client
+
+
+def test_i6_a_loop_that_ends_begins_no_further_build(
+    make_cache: MakeCache, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`asyncio.run` cancels the build and all who wait for it at once, in any order: none of these
+    takes it over.
+    """
+    cache = make_cache(None, abuild=gate.abuild)
+
+    async def main() -> None:
+        tasks.extend(asyncio.create_task(alease(cache)) for _ in range(4))
+        await asyncio.to_thread(until_waiting, cache, 4)
+        await asyncio.to_thread(gate.begun, number)
+
+    for number in range(1, 21):
+        tasks: list[Any] = []
+        asyncio.run(main())
+        assert all(task.cancelled() for task in tasks)
+        assert len(gate.calls) == number
+    gc.collect()
+    assert "Task was destroyed" not in caplog.text
 
 
 def test_i6_a_loop_closed_without_ceremony_hands_the_build_to_a_waiter(
