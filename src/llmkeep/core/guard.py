@@ -16,9 +16,7 @@
    is leave word; anything else is refused.
 6. A signal handler that raises (Ctrl-C, a soft time limit) never leaves the lock held: CPython runs
    handlers at calls, so a release is never behind one. What it left half done in a section the
-   housekeeper mends (`Ledger.mend`). One thing can be lost, a job at the very moment that it is
-   taken from the outbox: the caller who was to be woken, or whose build was to begin, waits until
-   its own time limit.
+   housekeeper mends (`Ledger.mend`).
 
 The idea of deciding under the lock and acting after it is httpcore's connection pool's.
 """
@@ -86,9 +84,12 @@ class Guard:
         while self.inbox or self.outbox or self.news:
             if not self._enter_and_read():
                 return  # whoever holds the lock settles
+            queue = self.outbox or self.news
             try:
-                queue = self.outbox or self.news
-                job = queue.popleft()
+                # Taken by a loop and not by a call: no signal handler comes between taking a job
+                # and having it.
+                for job in iter(queue.popleft, None):  # noqa: B007 - used after the loop
+                    break
             except IndexError:
                 continue  # another thread did it
             try:
