@@ -26,34 +26,15 @@ NAIVE: Final = "original constructor, model and all"
 
 
 def _tools() -> tuple[Any, ...]:
-    from langchain_core.tools import tool
+    from langchain_core.tools import StructuredTool
 
-    @tool
-    def search(query: str, limit: int = 10) -> str:
-        """Search."""
-        return query
+    def answer(query: str, limit: int = 10) -> str:
+        return query[:limit]
 
-    @tool
-    def lookup(name: str) -> str:
-        """Look up."""
-        return name
-
-    @tool
-    def add(a: float, b: float) -> float:
-        """Add."""
-        return a + b
-
-    @tool
-    def remember(text: str) -> str:
-        """Remember."""
-        return text
-
-    @tool
-    def now(zone: str = "UTC") -> str:
-        """Tell the time."""
-        return zone
-
-    return search, lookup, add, remember, now
+    names = ("search", "lookup", "add", "remember", "now")
+    return tuple(
+        StructuredTool.from_function(answer, name=name, description=name) for name in names
+    )
 
 
 def _names() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -46,7 +47,7 @@ class Spread:
     def shown(self, form: str = ".0f", unit: str = "") -> str:
         """As text: the median, and the spread in brackets."""
         unit = f" {unit}" if unit else ""
-        return f"{self.median:{form}}{unit} ({self.low:{form}}-{self.high:{form}})"
+        return f"{self.median:{form}}{unit} ({self.low:{form}} to {self.high:{form}})"
 
 
 def in_turn(cases: Mapping[str, Case], rounds: int) -> dict[str, list[float]]:
@@ -73,9 +74,14 @@ class Verdict:
     promise: str
     measured: str
     kept: bool
+    #: What to say where it is not kept.
+    why: str = ""
 
     def __str__(self) -> str:
-        return f"{'kept' if self.kept else 'NOT kept'}: {self.promise}; measured {self.measured}"
+        found = f"{self.promise}; measured {self.measured}"
+        if self.kept:
+            return f"kept: {found}"
+        return f"NOT kept: {found}. {self.why}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -121,17 +127,24 @@ def quick_from_arguments() -> bool:
 
 
 def in_fresh_process(*arguments: str, limit: float) -> Any:
-    """Run `python -m arguments...`, which prints JSON on its last line, and return that.
+    """Run `python arguments...`, which prints JSON on its last line, and return that.
 
     Raises RuntimeError with what it wrote when it fails or takes longer than `limit` seconds.
     """
-    command = [sys.executable, "-m", *arguments]
+    command = [sys.executable, *arguments]
+    # Or litellm asks the network for prices while it is imported.
+    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    # Installed packages have been compiled, so ours may be too.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=True)
+        run = subprocess.run(
+            command, capture_output=True, text=True, timeout=limit, check=True, env=environment
+        )
     except subprocess.TimeoutExpired:
-        raise RuntimeError(f"{' '.join(arguments)} took longer than {limit} s") from None
+        raise RuntimeError(f"python {' '.join(arguments)} took longer than {limit} s") from None
     except subprocess.CalledProcessError as error:
-        raise RuntimeError(f"{' '.join(arguments)} failed: {error.stderr[-2000:]}") from None
+        told = error.stderr[-2000:]
+        raise RuntimeError(f"python {' '.join(arguments)} failed: {told}") from None
     return json.loads(run.stdout.splitlines()[-1])
 
 

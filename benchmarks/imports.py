@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
+from functools import partial
 from typing import Final
 
-from .harness import Report, Spread, Table, Verdict, in_turn, quick_from_arguments
+from .harness import (
+    Report,
+    Spread,
+    Table,
+    Verdict,
+    in_fresh_process,
+    in_turn,
+    quick_from_arguments,
+)
 
 #: Milliseconds that the import may take where asyncio is there already.
 TARGET: Final = 10.0
@@ -34,14 +40,8 @@ def _added(module: str) -> float:
         "import asyncio, time; begin = time.process_time(); "
         f"import {module}; print(time.process_time() - begin)"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
-    )
-    return float(run.stdout) * 1e3
+    seconds: float = in_fresh_process("-c", program, limit=60)
+    return seconds * 1e3
 
 
 def measure(quick: bool) -> Report:
@@ -51,11 +51,10 @@ def measure(quick: bool) -> Report:
         for module, package in IMPORTS.items()
         if package is None or importlib.util.find_spec(package) is not None
     ]
-    light = {name: (lambda name=name: _added(name)) for name in there if name not in HEAVY}
-    heavy = {name: (lambda name=name: _added(name)) for name in there if name in HEAVY}
-    samples = in_turn(light, 5 if quick else 25)
+    cases = {name: partial(_added, name) for name in there}
+    samples = in_turn({n: c for n, c in cases.items() if n not in HEAVY}, 5 if quick else 25)
     if not quick:
-        samples |= in_turn(heavy, 3)
+        samples |= in_turn({n: c for n, c in cases.items() if n in HEAVY}, 3)
     spreads = {name: Spread.of(values) for name, values in samples.items()}
     ours = spreads["llmkeep"]
     return Report(

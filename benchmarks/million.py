@@ -81,7 +81,7 @@ def _run(keys: int) -> dict[str, Any]:
 def measure(quick: bool) -> Report:
     """One run, in a process of its own."""
     keys = 20_000 if quick else 1_000_000
-    found = in_fresh_process("benchmarks.million", str(keys), limit=600)
+    found = in_fresh_process("-m", "benchmarks.million", str(keys), limit=600)
     memory = [megabytes for _, megabytes, _ in found["samples"]]
     descriptors = [count for *_, count in found["samples"]]
     grown = max(memory) - memory[0]

@@ -11,13 +11,13 @@ import asyncio
 import importlib.util
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 Build = Callable[[str], object]
-AsyncBuild = Callable[[str], Awaitable[object]]
+AsyncBuild = Callable[[str], Coroutine[Any, Any, object]]
 
 
 class Faces(NamedTuple):
@@ -164,7 +164,7 @@ def _litellm(build: Build, abuild: AsyncBuild) -> Faces:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     from litellm.caching.llm_caching_handler import LLMClientCache
 
-    cache = LLMClientCache()
+    cache: Any = LLMClientCache()
 
     def get(key: str) -> object:
         client = cache.get_cache(key)

@@ -233,7 +233,7 @@ def measure(quick: bool) -> Report:
     results: dict[str, list[dict[str, Any]]] = {}
     for _ in range(1 if quick else 3):
         for peer in installed():
-            outcome = in_fresh_process("benchmarks.storms", peer.name, limit=12 * PATIENCE)
+            outcome = in_fresh_process("-m", "benchmarks.storms", peer.name, limit=12 * PATIENCE)
             results.setdefault(peer.name, []).append(outcome)
     return _report(results)
 
