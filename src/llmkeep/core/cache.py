@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 S = TypeVar("S", bound="Hashable | Mapping[Any, Any]")
 
+_new: Final = object.__new__
+
 #: Seconds that instances get to be closed when the interpreter exits.
 AT_EXIT: Final = 2.0
 #: Seconds that leases get to come back when their event loop ends.
@@ -125,7 +127,6 @@ class ClientCache(Generic[S, T]):
     def lease(
         self,
         spec: S | Spec,
-        *,
         timeout: float | None = None,
         build: Callable[[Any], Any] | None = None,
     ) -> Lease[T]:
@@ -139,7 +140,15 @@ class ClientCache(Generic[S, T]):
         sealed = spec if type(spec) is Spec else freeze(spec)
         frame = sys._getframe(1)
         watch = Watch(frame) if self._watches else None
-        return Lease(self, sealed, timeout, build, (frame.f_code, frame.f_lasti, watch, ()))
+        lease: Lease[T] = _new(Lease)
+        lease.instance = None
+        lease.token = 0
+        lease.cache = self
+        lease.spec = sealed
+        lease.timeout = timeout
+        lease.build = build
+        lease.site = (frame.f_code, frame.f_lasti, watch, ())
+        return lease
 
     def warm(
         self,

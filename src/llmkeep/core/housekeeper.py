@@ -51,8 +51,10 @@ class Housekeeper:
 
     def poke(self, due: float) -> None:
         """Something will be due at `due` (monotonic seconds)."""
-        self._queue.put(due)
-        self._ensure_running()
+        known = self._due
+        if known is None or due < known:
+            self._queue.put(due)
+            self._ensure_running()
 
     def run(self, work: Callable[[], object]) -> bool:
         """Run `work` on the housekeeper's own thread; False if that cannot be started any more."""
@@ -85,10 +87,11 @@ class Housekeeper:
             try:
                 item = queue.get(timeout=self._patience())
             except Empty:
-                self._due = self._sweep_all()
+                self._due = None  # what comes while it sweeps is queued
+                self._due = _earlier(self._due, self._sweep_all())
                 continue
             if not callable(item):
-                self._due = item if self._due is None else min(self._due, item)
+                self._due = _earlier(self._due, item)
                 continue
             try:
                 item()
@@ -109,6 +112,10 @@ class Housekeeper:
                 _log_failure(error)
                 due.append(time.monotonic() + RETRY)
         return min((when for when in due if when is not None), default=None)
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return min((each for each in (one, other) if each is not None), default=None)
 
 
 def _log_failure(error: Exception) -> None:

@@ -6,9 +6,10 @@ state: it is whether a lease is out.
 
 from __future__ import annotations
 
-import os
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, final
+
+from .specs import display_id
 
 if TYPE_CHECKING:
     from .ledger import Ledger
@@ -60,7 +61,7 @@ class Instance:
         self.ledger: Final = ledger
         self.slot: Final = slot
         self.home: Final[Home] = slot.home
-        self.id: Final = os.urandom(4).hex()
+        self.id: Final = display_id()
         self.state = State.BUILDING
         self.client: Any = None
         self.label = ""
@@ -69,8 +70,8 @@ class Instance:
         self.idle_since = 0.0
         #: The loop that built it (a weak reference), where a coroutine close belongs.
         self.loop: Any = None
-        #: The leases that are out, as where they were taken, by the identity of that record:
-        #: a reference to the lease itself would keep a dropped one alive.
+        #: Where the leases that are out were taken, by token: a reference to the lease itself would
+        #: keep a dropped one alive.
         self.leases: dict[int, Site] = {}
 
     def move(self, to: State) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
 
 from .errors import CacheClosed, LeaseMisuse
 from .instance import State
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from .specs import Spec
 
 T = TypeVar("T")
+
+#: The token of a lease that was entered and is not granted yet.
+WAITING: Final = -1
 
 
 @final
@@ -30,29 +33,24 @@ class Lease(Generic[T]):
     `WouldDeadlock`, and `LeaseMisuse` the second time.
     """
 
-    __slots__ = ("_cache", "_used", "build", "instance", "site", "spec", "timeout")
+    __slots__ = ("build", "cache", "instance", "site", "spec", "timeout", "token")
 
-    def __init__(
-        self,
-        cache: ClientCache[Any, T],
-        spec: Spec,
-        timeout: float | None,
-        build: Callable[[Any], Any] | None,
-        site: Site,
-    ) -> None:
-        self.instance: Instance | None = None
-        self._used = False
-        self._cache = cache
-        self.spec = spec
-        self.timeout = timeout
-        self.build = build
-        self.site = site
+    # All set by `ClientCache.lease`: calling an `__init__` would take longer than that.
+    cache: ClientCache[Any, T]
+    spec: Spec
+    timeout: float | None
+    build: Callable[[Any], Any] | None
+    site: Site
+    #: What it holds while it is out.
+    instance: Instance | None
+    #: Its number among the leases granted; 0 before it was entered, WAITING until it is granted.
+    token: int
 
     def __enter__(self) -> T:
-        if self._used:
+        if self.token:
             raise _used_twice()
-        self._used = True
-        cache = self._cache
+        self.token = WAITING
+        cache = self.cache
         ledger = cache._ledger
         if not ledger.take(ledger.home, self):
             cache._wait(self)
@@ -70,16 +68,16 @@ class Lease(Generic[T]):
     ) -> None:
         instance = self.instance
         if instance is None:
-            raise _not_out(self._used)
+            raise _not_out(self.token)
         # In this order: if a signal handler raises in between, the finalizer returns it again.
-        instance.ledger.give_back(instance, self.site)
+        instance.ledger.give_back(instance, self.token)
         self.instance = None
 
     async def __aenter__(self) -> T:
-        if self._used:
+        if self.token:
             raise _used_twice()
-        self._used = True
-        cache = self._cache
+        self.token = WAITING
+        cache = self.cache
         if not cache._ledger.take(cache._home_here(), self):
             await cache._await(self)
         instance = self.instance
@@ -103,10 +101,10 @@ class Lease(Generic[T]):
             return  # it was not even made
         if instance is not None:
             try:
-                instance.ledger.give_back(instance, self.site, dropped=True)
+                instance.ledger.give_back(instance, self.token, True)
             except BaseException:
                 # Interrupted, and nobody will be told of it: once more, a second time does nothing.
-                instance.ledger.give_back(instance, self.site, dropped=True)
+                instance.ledger.give_back(instance, self.token, True)
                 raise
 
     def _refuse_closed(self, instance: Any) -> None:
@@ -116,7 +114,7 @@ class Lease(Generic[T]):
             raise CacheClosed("the cache was closed, and its deadline passed, in this very moment")
 
     def __repr__(self) -> str:
-        state = "out" if self.instance else ("used" if self._used else "not entered")
+        state = "out" if self.instance else ("used" if self.token else "not entered")
         return f"<Lease of {self.spec.key[:8]}, {state}>"
 
 
@@ -124,7 +122,7 @@ def _used_twice() -> LeaseMisuse:
     return LeaseMisuse("a lease is used once: call cache.lease(...) again for another")
 
 
-def _not_out(used: bool) -> LeaseMisuse:
-    if used:
+def _not_out(token: int) -> LeaseMisuse:
+    if token:
         return LeaseMisuse("this lease has been returned already")
     return LeaseMisuse("this lease was never entered: use it in a with statement")

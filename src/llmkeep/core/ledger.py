@@ -53,7 +53,7 @@ class Ledger(Guard):
         "built",
         "closes",
         "flights",
-        "hits",
+        "granted",
         "home",
         "idle",
         "joined",
@@ -89,7 +89,9 @@ class Ledger(Guard):
         #: Whether a signal handler has raised in a section.
         self.torn = False
 
-        self.hits = self.built = self.joined = 0
+        #: Leases granted; the number of one is its token.
+        self.granted = 0
+        self.built = self.joined = 0
         self.builds = self.builds_ok = self.build_failures = self.builds_abandoned = 0
 
         self._is_exclusive: Final = policy.scope.is_exclusive
@@ -109,70 +111,75 @@ class Ledger(Guard):
         key = spec.key if spec.foreign is None else spec.key_in(home)[0]
         if self._is_exclusive:
             lease.site = (*lease.site[:3], holder())
-        granted = False
-        with self.lock:
+        granted = entered = word = False
+        lock = self.lock
+        try:
+            lock.acquire()
             if self.inside:
+                lock.release()
                 raise self.refusal()
-            self.inside = True
-            try:
-                if self.inbox:
-                    self.read_inbox()
-                slot = home.slots.get(key)
-                if slot is not None:
-                    instance = slot.instance
-                    if instance is not None:
-                        leases = instance.leases
-                        if not slot.requests and len(leases) < self._capacity:
-                            site = lease.site
-                            token = id(site)
-                            # No call from here on, so no signal handler comes between: the lease
-                            # is granted whole or not at all.
-                            if instance in self.idle:
-                                del self.idle[instance]
-                            leases[token] = site
-                            lease.instance = instance
-                            self.hits += 1
-                            granted = True
-            finally:
+            self.inside = entered = True
+            if self.inbox:
+                word = True
+                self.read_inbox()
+            slot = home.slots.get(key)
+            if slot is not None:
+                instance = slot.instance
+                if instance is not None:
+                    leases = instance.leases
+                    if not slot.requests and len(leases) < self._capacity:
+                        # No call from here on, so no signal handler comes between: the lease is
+                        # granted whole or not at all.
+                        if not leases and instance in self.idle:
+                            del self.idle[instance]
+                        lease.token = self.granted = token = self.granted + 1
+                        leases[token] = lease.site
+                        lease.instance = instance
+                        granted = True
+        finally:
+            if entered:
                 self.inside = False
-        if self.inbox or self.outbox or self.news:
+                lock.release()
+            else:
+                self.undo_acquire()
+        if word or self.inbox:  # this section itself leaves nothing to be done
             self.settle()
         return granted
 
-    def give_back(self, instance: Instance, site: Site, *, dropped: bool = False) -> None:
+    def give_back(self, instance: Instance, token: int, dropped: bool = False) -> None:
         """Return a lease; a second time does nothing. Never waits: see `guard`."""
+        entered = False
         lock = self.lock
-        owned = False
         try:
-            owned = lock.acquire(False)
-            if owned and not self.inside:
-                self.inside = True
-                try:
-                    self.returned(instance, site, dropped)
-                except BaseException:
-                    self.interrupted()
-                    raise
-                finally:
-                    self.inside = False
-            else:
-                self.inbox.append(partial(self.returned, instance, site, dropped))
+            if lock.acquire(False):
+                if self.inside:
+                    lock.release()
+                else:
+                    self.inside = entered = True
+                    self.returned(instance, token, dropped)
+            if not entered:
+                self.inbox.append(partial(self.returned, instance, token, dropped))
+        except BaseException:
+            self.interrupted()
+            raise
         finally:
-            if owned:
+            if entered:
+                self.inside = False
                 lock.release()
             else:
                 self.undo_acquire()
         if self.inbox or self.outbox or self.news:
             self.settle()
 
-    def returned(self, instance: Instance, site: Site, dropped: bool) -> None:
+    def returned(self, instance: Instance, token: int, dropped: bool = False) -> None:
         """A lease has come back."""
         leases = instance.leases
-        token = id(site)
         if token not in leases:
             return  # returned already, or broken by a shutdown
         if len(leases) == 1 and instance.state is READY:
             instance.idle_since = monotonic()
             self.idle[instance] = None
+        site = leases[token]
         del leases[token]
         if instance.slot.requests:
             self.advance(instance.slot)
@@ -236,7 +243,7 @@ class Ledger(Guard):
         if request.done:
             lease = request.lease
             if lease is not None and lease.instance is not None:
-                self.returned(lease.instance, lease.site, False)
+                self.returned(lease.instance, lease.token)
                 lease.instance = None
             request.let_go()
             return
@@ -266,20 +273,17 @@ class Ledger(Guard):
             self._tell(request, None)
             return
         wake = partial(self._wake, request)
-        site = lease.site
-        token = id(site)
         # No call from here to the last line, so no signal handler comes between. And the wait
         # graph, which looks without the lock, must not take the waiter for one that still waits.
         request.done = True
         if instance in self.idle:
             del self.idle[instance]
-        instance.leases[token] = site
+        lease.token = self.granted = token = self.granted + 1
+        instance.leases[token] = lease.site
         lease.instance = instance
-        if not request.waited:
-            self.hits += 1
-        elif request.flight is not None and request.flight.instance is instance:
+        if request.flight is not None and request.flight.instance is instance:
             self.built += 1
-        else:
+        elif request.waited:
             self.joined += 1
         self.outbox.append(wake)
 

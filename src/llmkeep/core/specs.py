@@ -123,6 +123,12 @@ def _key_of(material: str) -> Key:
     return Key(blake2b(encoded, digest_size=16, key=_PROCESS_SECRET).hexdigest())
 
 
+def display_id() -> str:
+    """A name for something on display: new each time, and random per process."""
+    material = next(_SERIAL).to_bytes(8, "little")
+    return blake2b(material, digest_size=4, key=_PROCESS_SECRET).hexdigest()
+
+
 def _written(structure: object) -> str:
     """Plain structure as text: equal structures give equal text, and different ones different."""
     if isinstance(structure, tuple):

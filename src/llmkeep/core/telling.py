@@ -18,8 +18,8 @@ def stats(ledger: Ledger) -> Stats:
     leased = sum(1 for each in ready if each.leases)
     retired = sum(1 for each in ledger.open if each.state is State.RETIRED)
     return Stats(
-        acquired=ledger.hits + ledger.built + ledger.joined,
-        hits=ledger.hits,
+        acquired=ledger.granted,
+        hits=ledger.granted - ledger.built - ledger.joined,
         built=ledger.built,
         joined=ledger.joined,
         builds=ledger.builds,
