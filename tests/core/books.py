@@ -56,11 +56,13 @@ def _check_instance(ledger: Any, instance: Any) -> None:
     slot = instance.slot
     is_current = slot.instance is instance
     if instance.state is State.READY:
-        assert is_current and slot.home.slots[slot.key] is slot
+        assert is_current
+        assert slot.home.slots[slot.key] is slot
         assert (instance in ledger.idle) == (not instance.leases)
         assert len(instance.leases) <= ledger.policy.scope.capacity
     else:
-        assert not is_current and instance not in ledger.idle
+        assert not is_current
+        assert instance not in ledger.idle
         assert (instance.state is State.RETIRED) == bool(instance.leases)
         assert instance.state in (State.RETIRED, State.CLOSED)
 
@@ -70,18 +72,22 @@ def _check_slot(ledger: Any, slot: Any) -> None:
     assert not slot.is_empty
     assert instance is None or flight is None
     if instance is not None:
-        assert instance.state is State.READY and instance in ledger.open
+        assert instance.state is State.READY
+        assert instance in ledger.open
         assert not slot.requests or len(instance.leases) == ledger.policy.scope.capacity
     elif slot.requests:
         assert flight or slot.abandoned, "nobody will serve who waits here"
     if flight is not None:
-        assert flight in ledger.flights and flight.abandoned is None
+        assert flight in ledger.flights
+        assert flight.abandoned is None
         assert len(slot.abandoned) <= 1
     assert len(slot.abandoned) <= 2
     for each in slot.abandoned:
-        assert each in ledger.flights and each.abandoned is not None
+        assert each in ledger.flights
+        assert each.abandoned is not None
     for request in slot.requests:
-        assert not request.done and request.slot is slot
+        assert not request.done
+        assert request.slot is slot
 
 
 def _check_bounds(ledger: Any) -> None:

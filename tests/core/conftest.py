@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from llmkeep import ClientCache
-
 from tests.core.books import check, check_at_rest
 from tests.core.tools import Gate, until
 
@@ -39,10 +39,14 @@ def make_cache(gate: Gate) -> Iterator[MakeCache]:
     yield make
     gate.open()
     for cache in made:
-        until(lambda cache=cache: not cache._ledger.flights, f"the end of the builds of {cache!r}")
+        until(partial(_no_builds, cache), f"the end of the builds of {cache!r}")
         check_at_rest(cache)
         cache.close(timeout=5)
         check(cache)
         figures = cache.stats()
         assert figures.live == 0, f"{cache!r} is closed"
     assert all(client.closes == 1 for client in gate.closed), gate.closed
+
+
+def _no_builds(cache: ClientCache[Any, Any]) -> bool:
+    return not cache._ledger.flights

@@ -62,7 +62,7 @@ def test_i1_who_joined_before_an_invalidation_waits_for_the_build_after_it(
 def test_i1_an_only_caller_whose_build_is_overtaken_builds_again_on_its_own_thread(
     make_cache: MakeCache, gate: Gate
 ) -> None:
-    """A synchronous caller that is alone finishes the overtaken build, and then the one after it."""
+    """A synchronous caller that is alone ends the overtaken build, and then the one after it."""
     cache = make_cache()
     caller = start(lease, cache)
     first = gate.begun(1)

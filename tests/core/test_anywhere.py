@@ -11,13 +11,24 @@ import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from llmkeep import ClientCache, Scope, WouldDeadlock
 from tests.core.conftest import MakeCache
-from tests.core.tools import WAIT, Gate, alease, is_free, lease, start, until, until_waiting
+from tests.core.tools import (
+    WAIT,
+    Gate,
+    alease,
+    in_turn,
+    is_free,
+    lease,
+    start,
+    until,
+    until_waiting,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +106,7 @@ def test_i14_a_lease_dropped_inside_the_lock_is_queued(make_cache: MakeCache) ->
     box[0].__enter__()
 
     with pytest.warns(ResourceWarning, match="dropped without being returned"):
-        inside(cache, lambda: (box.clear(), gc.collect()))
+        inside(cache, partial(in_turn, box.clear, gc.collect))
 
     assert cache.stats().idle == 1
 
@@ -235,10 +246,9 @@ def test_i14_a_signal_handler_may_use_the_cache_outside_the_lock(
 
 
 def test_i14_the_collector_may_come_at_any_moment(make_cache: MakeCache) -> None:
-    """With a collection at every allocation, leases dropped in cycles come back, and none is lost."""
+    """With a collection at every allocation leases dropped in cycles come back, none is lost."""
     cache = make_cache(max_idle=2)
     thresholds = gc.get_threshold()
-    leases = 0
 
     class Holder:
         def __init__(self, key: int) -> None:
@@ -246,19 +256,20 @@ def test_i14_the_collector_may_come_at_any_moment(make_cache: MakeCache) -> None
             self.lease = cache.lease(key)
             self.lease.__enter__()
 
-    with pytest.warns(ResourceWarning):
+    def use() -> None:
         gc.set_threshold(1, 1, 1)
         try:
             for number in range(200):
                 Holder(number % 5)
                 lease(cache, number % 3)
-                leases += 2
         finally:
             gc.set_threshold(*thresholds)
-        gc.collect()
+
+    with pytest.warns(ResourceWarning):
+        in_turn(use, gc.collect)
 
     until(lambda: cache.stats().leased == 0)
-    assert cache.stats().acquired == leases
+    assert cache.stats().acquired == 400
 
 
 def test_i14_returns_by_many_threads_into_a_held_lock_are_all_handled(
@@ -269,7 +280,7 @@ def test_i14_returns_by_many_threads_into_a_held_lock_are_all_handled(
     leases = [cache.lease(number % 7) for number in range(100)]
     for each in leases:
         each.__enter__()
-    returned = []
+    returned: list[Any] = []
 
     def section() -> None:
         returned.extend(start(each.__exit__, None, None, None) for each in leases)
@@ -290,17 +301,15 @@ def test_i14_a_task_that_is_collected_inside_the_lock_leaves_its_queue(
     held = Gate()
     builder = start(lease, cache, build=held.build)
     held.begun()
-    coroutine = alease(cache)
+    box = [alease(cache)]
 
     async def main() -> None:
-        coroutine.send(None)
+        box[0].send(None)
 
     asyncio.run(main())
     until_waiting(cache, 2)
-    box = [coroutine]
-    del coroutine
 
-    inside(cache, lambda: (box.clear(), gc.collect()))
+    inside(cache, partial(in_turn, box.clear, gc.collect))
 
     until_waiting(cache, 1)
     held.open()

@@ -137,7 +137,7 @@ def test_i10_what_was_leased_for_long_is_looked_after_when_it_returns(
 
 
 def test_i10_the_weight_of_idle_instances_is_bounded(make_cache: MakeCache) -> None:
-    """The longest idle go until the rest is light enough; one that is too heavy alone does not stay."""
+    """The longest idle go until the rest is light enough; what is too heavy alone does not stay."""
     cache = make_cache(weigh=lambda client: client.spec, max_weight=10.0)
     for weight in (3, 4, 2):
         lease(cache, weight)

@@ -54,7 +54,7 @@ def through_a_task(cache: Cache) -> Any:
     return asyncio.run(main())
 
 
-# -- factories that ask for what they are building ---------------------------------------------------
+# -- factories that ask for what they are building -------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_i8_a_factory_that_leases_its_own_key_is_told(
     make_cache: MakeCache, inner: Any, outer: Any
 ) -> None:
     """Directly, in a loop of its own, through `to_thread` and through tasks."""
-    cache = make_cache(lambda spec: inner(cache))
+    cache: Cache = make_cache(lambda spec: inner(cache))
 
     with pytest.raises(WouldDeadlock) as raised:
         outer(cache)
@@ -96,7 +96,7 @@ def test_i8_an_asynchronous_factory_that_leases_its_own_key_is_told(
 
 def test_i8_warming_counts_as_waiting(make_cache: MakeCache) -> None:
     """A factory that warms its own key never ends either."""
-    cache = make_cache(lambda spec: cache.warm("k", timeout=WAIT))
+    cache: Cache = make_cache(lambda spec: cache.warm("k", timeout=WAIT))
     with pytest.raises(WouldDeadlock):
         cache.warm("k")
 
@@ -135,8 +135,8 @@ def test_i8_a_cycle_of_builds_is_found_wherever_it_closes(
 
 def test_i8_the_cycle_is_told_step_by_step(make_cache: MakeCache) -> None:
     """Who waits for whom, the caller first, by thread, task, cache and line."""
-    first = make_cache(lambda spec: ask(second), name="first")
-    second = make_cache(lambda spec: ask(first), name="second")
+    first: Cache = make_cache(lambda spec: ask(second), name="first")
+    second: Cache = make_cache(lambda spec: ask(first), name="second")
 
     with pytest.raises(WouldDeadlock) as raised:
         lease(first)
@@ -208,7 +208,7 @@ def test_i8_what_a_build_left_running_is_not_the_build(make_cache: MakeCache) ->
     asyncio.run(main())
 
 
-# -- exclusive leases --------------------------------------------------------------------------------
+# -- exclusive leases ------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -254,9 +254,8 @@ def test_i8_other_threads_and_tasks_may_wait_for_an_exclusive_lease(
 def test_i8_of_two_exclusive_leases_one_may_be_asked_again(make_cache: MakeCache) -> None:
     """With n = 2 a second lease is granted; a third, with both held here, is not."""
     cache = make_cache(lambda spec: object(), close=None, scope=Scope.exclusive(2))
-    with cache.lease("k"), cache.lease("k"):
-        with pytest.raises(WouldDeadlock):
-            ask(cache)
+    with cache.lease("k"), cache.lease("k"), pytest.raises(WouldDeadlock):
+        ask(cache)
     other = cache.lease("k")
     start(other.__enter__).result(WAIT)
     with cache.lease("k"):
@@ -302,7 +301,7 @@ def test_i8_two_who_want_what_the_other_holds_are_told(make_cache: MakeCache, ki
     else:
 
         async def main() -> list[str]:
-            return await asyncio.gather(adine(left, right), adine(right, left))
+            return [*await asyncio.gather(adine(left, right), adine(right, left))]
 
         outcomes = asyncio.run(main())
     assert sorted(outcomes) == ["refused", "served"]

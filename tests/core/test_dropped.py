@@ -15,7 +15,18 @@ import pytest
 from llmkeep import Scope
 from llmkeep.core.events import LeasedTooLong, LeaseReturnedLate
 from tests.core.conftest import MakeCache
-from tests.core.tools import WAIT, Gate, Recorder, alease, lease, start, sweep, until, until_waiting
+from tests.core.tools import (
+    WAIT,
+    Gate,
+    Recorder,
+    alease,
+    in_turn,
+    lease,
+    start,
+    sweep,
+    until,
+    until_waiting,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -35,13 +46,12 @@ def test_i3_a_lease_dropped_without_return_comes_back_and_names_its_line(
 ) -> None:
     """Its own finalizer returns it, and a ResourceWarning tells where it was taken."""
     cache = make_cache(name="telling")
-    dropped, line = cache.lease("k"), here()
-    dropped.__enter__()
+    box, line = [cache.lease("k")], here()
+    box[0].__enter__()
     cache.invalidate("k")
 
     with pytest.warns(ResourceWarning) as warned:
-        del dropped
-        gc.collect()
+        box.clear()
 
     (message,) = [str(warning.message) for warning in warned]
     assert line in message
@@ -61,17 +71,20 @@ def test_i3_a_dropped_lease_comes_back_without_the_collector(
     async def in_a_task() -> None:
         await cache.lease("k").__aenter__()
 
+    def lease_and_drop() -> None:
+        if how == "task":
+            asyncio.run(in_a_task())
+        elif how == "joined":
+            _join_and_drop(cache)
+        else:
+            cache.lease("k", timeout=WAIT if how.endswith("thread") else None).__enter__()
+        until(lambda: cache.stats().idle == 1)
+
     gc.collect()
     gc.disable()
     try:
         with pytest.warns(ResourceWarning):
-            if how == "task":
-                asyncio.run(in_a_task())
-            elif how == "joined":
-                _join_and_drop(cache)
-            else:
-                cache.lease("k", timeout=WAIT if how.endswith("thread") else None).__enter__()
-            until(lambda: cache.stats().idle == 1)
+            lease_and_drop()
     finally:
         gc.enable()
 
@@ -114,7 +127,6 @@ def test_i3_a_dropped_exclusive_lease_passes_its_turn_on(make_cache: MakeCache) 
 
     with pytest.warns(ResourceWarning):
         box.clear()
-        gc.collect()
 
     waiter.result(WAIT)
 
@@ -129,7 +141,6 @@ def test_i3_a_lease_dropped_by_a_task_comes_back(make_cache: MakeCache) -> None:
 
     with pytest.warns(ResourceWarning, match="in .*main"):
         asyncio.run(main())
-        gc.collect()
 
     assert cache.stats().idle == 1
 
@@ -162,7 +173,7 @@ def test_i3_a_lease_whose_build_failed_holds_nothing(make_cache: MakeCache) -> N
 def test_i3_leases_out_for_too_long_are_reported_once_with_their_stack(
     make_cache: MakeCache,
 ) -> None:
-    """`leak_after` names the whole stack that took the lease, and says when it is back after all."""
+    """`leak_after` names the whole stack that took the lease, and tells when it is back."""
     events = Recorder()
     cache = make_cache(leak_after=30.0)
     cache.subscribe(events)
@@ -211,7 +222,6 @@ def test_i3_a_dropped_lease_that_was_watched_names_its_stack(make_cache: MakeCac
 
     with pytest.warns(ResourceWarning, match="in taken_here"):
         taken_here()
-        gc.collect()
 
 
 def test_i3_threads_that_die_with_a_lease_give_it_back(make_cache: MakeCache) -> None:
@@ -223,11 +233,9 @@ def test_i3_threads_that_die_with_a_lease_give_it_back(make_cache: MakeCache) ->
         leased.__enter__()
         raise KeyError("this thread is done for")
 
+    thread = threading.Thread(target=_swallow, args=(die,))
     with pytest.warns(ResourceWarning, match="in .*die"):
-        thread = threading.Thread(target=_swallow, args=(die,))
-        thread.start()
-        thread.join(WAIT)
-        gc.collect()
+        in_turn(thread.start, thread.join)
 
     assert cache.stats().idle == 1
 

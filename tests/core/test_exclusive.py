@@ -18,6 +18,7 @@ from tests.core.tools import (
     auntil,
     crowd,
     lease,
+    left_for_dead,
     start,
     until,
     until_waiting,
@@ -174,8 +175,7 @@ def test_i7_a_turn_granted_to_a_loop_that_was_closed_goes_to_the_next(
     loop.run_until_complete(asyncio.sleep(0))
     until_waiting(cache, 3)
     loop.close()
-    for task in dead:
-        task._log_destroy_pending = False
+    left_for_dead(*dead)
     alive = start(lease, cache)
     until_waiting(cache, 4)
 

@@ -34,7 +34,7 @@ FACES: dict[str, tuple[Crowd, str]] = {
 }
 
 
-@pytest.fixture(params=FACES.values(), ids=FACES)
+@pytest.fixture(params=list(FACES.values()), ids=list(FACES))
 def who(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Crowd:
     """Who calls; every `asyncio.run` of the test uses the kind of loop that goes with it."""
     crowd, kind = request.param

@@ -22,6 +22,7 @@ from tests.core.tools import (
     alease,
     crowd,
     lease,
+    left_for_dead,
     start,
     sweep,
     until,
@@ -206,7 +207,7 @@ def test_i6_a_loop_closed_without_ceremony_hands_the_build_to_a_waiter(
     client = gate.begun(2).release()
     assert other.result(WAIT) is client
     assert not task.done()
-    task._log_destroy_pending = False  # it never ran to its end: that is what this is about
+    left_for_dead(task)
 
 
 def test_i6_a_thousand_waiters_on_a_dead_loop_harm_nobody(
@@ -221,8 +222,7 @@ def test_i6_a_thousand_waiters_on_a_dead_loop_harm_nobody(
     loop.run_until_complete(asyncio.sleep(0))
     until_waiting(cache, 1001)
     loop.close()
-    for task in tasks:
-        task._log_destroy_pending = False
+    left_for_dead(*tasks)
 
     gate.open()
 

@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from tests.core.tools import (
     Gate,
     Recorder,
     alease,
+    in_turn,
     lease,
     start,
     sweep,
@@ -59,7 +61,7 @@ def in_child(checks: Callable[[], object]) -> None:
     if ended[0] == 0:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    with open(reading, "rb") as told:
+    with os.fdopen(reading, "rb") as told:
         text = told.read().decode()
     if ended[0] == 0:
         pytest.fail("the child hangs")
@@ -161,7 +163,7 @@ def test_i9_no_lock_is_inherited_locked(make_cache: MakeCache) -> None:
     from llmkeep.core.housekeeper import housekeeper
 
     cache = make_cache(scope=Scope.exclusive(1), build_timeout=1000.0)
-    locks = [cache._ledger.lock, waits._lock, housekeeper._starting]
+    locks: list[Any] = [cache._ledger.lock, waits._lock, housekeeper._starting]
     held, go = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -320,14 +322,16 @@ def test_i9_a_loop_of_the_childs_is_not_taken_for_one_of_the_parents(
 
 def test_i9_a_child_forked_in_a_factory_may_lease(make_cache: MakeCache, gate: Gate) -> None:
     """The parent's build goes on in the parent; the child is nobody's build."""
-    cache: ClientCache[Any, Any]
+
+    def ask() -> None:
+        lease(cache)
 
     def build(spec: Any) -> Any:
         if spec == "forks":
-            in_child(lambda: [lease(cache, "other"), lease(cache, "k"), cache.close()])
+            in_child(partial(in_turn, partial(lease, cache, "other"), ask, cache.close))
         return gate.build(spec)
 
-    cache = make_cache(build)
+    cache: ClientCache[Any, Any] = make_cache(build)
     assert lease(cache, "forks").closes == 0
     assert cache.stats().builds == 1
 

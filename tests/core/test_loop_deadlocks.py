@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.core.tools import (
     alease,
     auntil,
     crowd,
+    in_turn,
     lease,
     start,
     until,
@@ -58,7 +60,7 @@ def test_i8_a_synchronous_lease_of_what_another_loop_is_building_waits(
     gate.begun()
 
     async def main() -> Any:
-        start(lambda: (until_waiting(cache, 2), gate.open()))
+        start(in_turn, partial(until_waiting, cache, 2), gate.open)
         return ask(cache)
 
     assert asyncio.run(main()) is elsewhere.result(WAIT)
@@ -132,7 +134,8 @@ def test_i8_a_synchronous_lease_behind_others_waits_for_its_turn(
     until_waiting(cache, 4)
 
     async def main() -> None:
-        start(lambda: (until_waiting(cache, 5), holder.__exit__(None, None, None)))
+        leave = partial(holder.__exit__, None, None, None)
+        start(in_turn, partial(until_waiting, cache, 5), leave)
         ask(cache)
 
     asyncio.run(main())

@@ -118,9 +118,10 @@ def test_i5_the_end_of_one_loop_leaves_the_others_alone(make_cache: MakeCache) -
 
 
 def test_i5_a_lease_out_at_the_end_of_its_loop_is_not_closed_under(
-    make_cache: MakeCache,
+    make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """I3 holds here too: what is leased is closed when the lease returns."""
+    monkeypatch.setattr("llmkeep.core.cache.AT_LOOP_END", 0.05)
     cache = make_cache(scope=Scope.LOOP)
     kept: list[Any] = []
 

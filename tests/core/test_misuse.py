@@ -42,7 +42,9 @@ BOUNDS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), BOUNDS, ids=[" ".join(each[0]) + str(n) for n, each in enumerate(BOUNDS)]
+    ("options", "message"),
+    BOUNDS,
+    ids=[" ".join(each[0]) + str(n) for n, each in enumerate(BOUNDS)],
 )
 def test_a_bound_that_makes_no_sense_is_refused_by_its_name(
     options: dict[str, Any], message: str

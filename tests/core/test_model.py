@@ -1,5 +1,5 @@
-"""Random lives of a cache beside a reference that is simple enough to be right (I1, I3, I4, I6, I10,
-I13, for one synchronous caller at a time).
+"""Random lives of a cache beside a reference that is simple enough to be right, for one synchronous
+caller at a time (I1, I3, I4, I6, I10, I13).
 
 The reference knows no locks, threads, flights or slots: who has what is three small collections.
 """

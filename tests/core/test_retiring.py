@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
-from llmkeep import Scope
+from llmkeep import ClientCache, Scope
 from llmkeep.core.events import Built, Closed, Retired
 from llmkeep.core.instance import MOVES, Instance, State
 from tests.core.conftest import MakeCache
@@ -163,9 +164,12 @@ def test_i4_an_unwanted_result_is_closed_and_a_wanted_one_kept(
 
         asyncio.run(give_up())
         held.open()
-        until(lambda cache=cache: cache.stats().builds_ok == 1)
-        until(lambda held=held, live=live: len(held.closed) == 1 - live)
-        assert cache.stats().live == live
+        until(partial(_settled, cache, held, live), "the end of the build")
+
+
+def _settled(cache: ClientCache[Any, Any], held: Gate, live: int) -> bool:
+    stats = cache.stats()
+    return (stats.builds_ok, stats.live, len(held.closed)) == (1, live, 1 - live)
 
 
 def test_i4_states_move_one_way_only(make_cache: MakeCache) -> None:

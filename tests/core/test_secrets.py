@@ -67,7 +67,7 @@ SPECS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(params=SPECS.values(), ids=SPECS)
+@pytest.fixture(params=list(SPECS.values()), ids=list(SPECS))
 def spec(request: pytest.FixtureRequest) -> Any:
     return request.param
 
@@ -141,7 +141,7 @@ def test_i12_no_error_of_ours_shows_a_secret(
 ) -> None:
     """Time limits, deadlocks, misuse, closed caches, and their pickles."""
     gate = Gate()
-    errors: list[LLMKeepError | TypeError] = []
+    errors: list[Exception] = []
 
     def ours(work: Any) -> None:
         with pytest.raises((LLMKeepError, TypeError)) as raised:
@@ -179,10 +179,12 @@ def test_i12_no_pickle_holds_a_secret(make_cache: MakeCache, spec: Any, told: li
     cache.subscribe(events)
     lease(cache, spec)
 
-    for thing in (cache.stats(), cache.snapshot(), freeze(spec).key, events.events):
+    pickled: list[Any] = [cache.stats(), cache.snapshot(), freeze(spec).key, events.events]
+    for thing in pickled:
         assert pickle.loads(pickle.dumps(thing)) == thing
         told.append(pickle.dumps(thing).decode("latin1"))
-    for thing in (freeze(spec), cache, cache.lease(spec)):
+    refused: list[Any] = [freeze(spec), cache, cache.lease(spec)]
+    for thing in refused:
         with pytest.raises(TypeError) as raised:
             pickle.dumps(thing)
         told += speak(raised.value)

@@ -72,7 +72,7 @@ def test_i3_closing_waits_for_the_leases_that_are_out(
 def test_i3_closing_at_its_deadline_names_the_leases_it_breaks(
     make_cache: MakeCache, gate: Gate, shut: Close
 ) -> None:
-    """In a ResourceWarning and an event each, by the line that took them; late returns are nothing."""
+    """In a ResourceWarning and an event each, by their lines; returning them later does nothing."""
     gate.open()
     events = Recorder()
     cache = make_cache(name="telling")
@@ -285,7 +285,7 @@ cache.warm("idle")
 
 @pytest.mark.parametrize("options", ["", "idle_ttl=None, close_timeout=None"])
 def test_i3_at_exit_idle_instances_are_closed_and_leases_named(options: str) -> None:
-    """At the interpreter's exit idle instances get two seconds; leases are named, not waited for."""
+    """At the exit idle instances get two seconds; leases are named and not waited for."""
     body = "leased = cache.lease('leased'); leased.__enter__()"
     outcome = program(AT_EXIT.format(options=options, body=body))
 

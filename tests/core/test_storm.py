@@ -12,6 +12,7 @@ import os
 import random
 import threading
 import time
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -99,7 +100,9 @@ class Storm:
         choose = random.Random(self.seed + number)
         while time.monotonic() < self.until:
             try:
-                with self.cache.lease(choose.randrange(KEYS), timeout=choose.choice((None, 0.5, 0))):
+                with self.cache.lease(
+                    choose.randrange(KEYS), timeout=choose.choice((None, 0.5, 0))
+                ):
                     if choose.random() < 0.1:
                         lease(self.cache, KEYS + choose.randrange(3))
             except (Refused, LeaseTimeout):
@@ -143,6 +146,11 @@ class Storm:
         return samples
 
 
+def _no_builds(cache: ClientCache[Any, Any]) -> bool:
+    sweep(cache, 0)
+    return not cache._ledger.flights
+
+
 def _retrieve(task: asyncio.Task[Any]) -> None:
     if not task.cancelled():
         task.exception()
@@ -167,7 +175,7 @@ def test_i3_a_storm_ends_with_everything_closed_once(scope: Scope) -> None:
             worker.result(WAIT)
         assert sampler.result(WAIT) > 10
         assert not factory.faults
-        until(lambda: sweep(cache, 0) or not cache._ledger.flights, "the end of all builds")
+        until(partial(_no_builds, cache), "the end of all builds")
         check_at_rest(cache)
         cache.close(timeout=WAIT)
         gc.collect()  # coroutines whose loops were closed under them

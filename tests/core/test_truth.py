@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from llmkeep import Scope
+from llmkeep.core.stats import Stats
 from tests.core.books import check
 from tests.core.conftest import MakeCache
 from tests.core.tools import (
@@ -26,11 +27,8 @@ from tests.core.tools import (
     until_waiting,
 )
 
-COUNTERS = (
-    "acquired hits built joined builds builds_ok build_failures builds_abandoned closed "
-    "close_failures"
-).split()
-GAUGES = "building live leased idle retired".split()
+GAUGES = ["building", "live", "leased", "idle", "retired"]
+COUNTERS = [each.name for each in fields(Stats) if each.name not in GAUGES]
 
 
 def figures(cache: Any, *names: str) -> tuple[int, ...]:

@@ -135,7 +135,7 @@ class Recorder:
         return [type(event).__name__ for event in self.events]
 
 
-# -- callers -----------------------------------------------------------------------------------------
+# -- callers ---------------------------------------------------------------------------------------
 
 
 def start(work: Callable[..., Any], *args: Any, **options: Any) -> Future[Any]:
@@ -161,6 +161,12 @@ def together(count: int, work: Callable[[], Any]) -> list[Any]:
         return work()
 
     return [future.result(WAIT) for future in [start(run) for _ in range(count)]]
+
+
+def in_turn(*steps: Callable[[], object]) -> None:
+    """Take one step after the other."""
+    for step in steps:
+        step()
 
 
 def lease(cache: ClientCache[Any, Any], spec: Any = "k", **options: Any) -> Any:
@@ -209,7 +215,13 @@ async def _all_of(outcomes: list[Future[Any]], work: Callable[[], Awaitable[Any]
     await asyncio.gather(*map(run, outcomes))
 
 
-# -- conditions --------------------------------------------------------------------------------------
+def left_for_dead(*tasks: asyncio.Task[Any]) -> None:
+    """Tasks of a loop that was closed under them, as it is meant here: asyncio need not say so."""
+    for task in tasks:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
+# -- conditions ------------------------------------------------------------------------------------
 
 
 def until(condition: Callable[[], object], what: str = "a condition") -> None:
@@ -257,7 +269,7 @@ def is_free(cache: ClientCache[Any, Any]) -> bool:
     return True
 
 
-# -- other processes ---------------------------------------------------------------------------------
+# -- other processes -------------------------------------------------------------------------------
 
 
 def program(source: str, *options: str) -> subprocess.CompletedProcess[str]:
