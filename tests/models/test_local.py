@@ -388,6 +388,22 @@ async def test_i7_cancelled_call_stops_the_model(llm: ChatLocal, jobs: list[Job]
     assert jobs[0].finished.is_set()
 
 
+async def test_i7_cancelled_stream_stops_though_it_is_held(llm: ChatLocal, jobs: list[Job]) -> None:
+    """It is the cancellation that stops the model, not the end of the last reference."""
+    answer: Any = llm._astream([HumanMessage("river " * 400)], **ENDLESS)
+    task = asyncio.create_task(anext(answer))
+    while not jobs:
+        await asyncio.sleep(0)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert jobs[0].stopped
+    with pytest.raises(StopAsyncIteration):
+        await anext(answer)
+
+
 async def test_i7_cancelled_before_the_first_token(llm: ChatLocal, jobs: list[Job]) -> None:
     """An `ainvoke` that is cancelled while its prompt is being taken stops too."""
     task = asyncio.create_task(llm.ainvoke("river " * 400, **ENDLESS))

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from llmkeep.models import local_engine
 from llmkeep.models.adapters import MissingExtra
 from llmkeep.models.local import ChatLocal
 from llmkeep.models.local_engine import (
     Delivery,
     Engine,
+    Job,
     LocalModelBusy,
     LocalModelError,
     PromptTooLong,
@@ -160,10 +162,21 @@ def test_second_caller_is_refused_while_one_is_answered(loaded: Engine) -> None:
 
 def test_next_call_is_never_refused_once_the_end_was_read(loaded: Engine) -> None:
     """The end of an answer is told after the engine is free again."""
-    for _ in range(20):
-        reader = Reader()
-        loaded.start(SETUP, a_request(tokens=1), reader)
-        reader.until_the_end()
+    second = Reader()
+    refused: list[Exception] = []
+
+    def ask_again_at_the_end(delivery: Delivery) -> None:
+        if delivery is None:
+            try:
+                loaded.start(SETUP, a_request(tokens=1), second)
+            except LocalModelBusy as busy:
+                refused.append(busy)
+                second(None)
+
+    loaded.start(SETUP, a_request(tokens=1), ask_again_at_the_end)
+
+    second.until_the_end()
+    assert not refused
 
 
 def test_i4_close_stops_a_running_answer_and_frees(engine: Engine) -> None:
@@ -182,6 +195,30 @@ def test_i4_close_stops_a_running_answer_and_frees(engine: Engine) -> None:
     assert not engine.loaded
     assert job.finished.is_set()
     assert "closed while it was answering" in str(reader.failure())
+
+
+def test_i3_close_waits_for_every_answer_that_was_stopped(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a stopped answer that is still in the library stands another: both end before."""
+
+    class StoppedJob(Job):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.stopped = True
+
+    first = Reader(held=True)
+    job = engine.start(SETUP, a_request(tokens=400), first)
+    assert first.begun.wait(PATIENCE)
+    job.stop()
+    monkeypatch.setattr(local_engine, "Job", StoppedJob)
+    engine.start(SETUP, a_request(), Reader())
+
+    assert engine.close(timeout=0.3) is False  # as it would at any time: the first cannot end
+
+    first.gate.set()
+    assert engine.close() is True
+    assert job.finished.is_set()
 
 
 def test_i4_closing_twice_from_many_threads_frees_once(engine: Engine) -> None:

@@ -45,16 +45,23 @@ def child(run):
 
 def run(program: str) -> list[str]:
     """What a program printed; it must end by itself, in order, and say nothing else."""
+    outcome = finished(program)
+    assert outcome.stderr == ""
+    return outcome.stdout.splitlines()
+
+
+def finished(program: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A program that has ended by itself and in order."""
     outcome = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", START + program],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
+        env={**os.environ, **variables},
     )
     assert outcome.returncode == 0, (outcome.returncode, outcome.stdout, outcome.stderr)
-    assert outcome.stderr == ""
-    return outcome.stdout.splitlines()
+    return outcome
 
 
 @pytest.mark.parametrize(
@@ -236,3 +243,22 @@ local_native.tempfile.TemporaryDirectory = nowhere
 print(len(fresh().invoke("Hello!", max_tokens=3).text) > 0)
 """
     assert run(program) == ["True"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the library has no OpenMP")
+@pytest.mark.parametrize(
+    ("variables", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")]
+)
+def test_waiting_threads_sleep_unless_told_otherwise(
+    variables: dict[str, str], policy: str
+) -> None:
+    """Spinning ones starve on shared cores; the environment is as before afterwards."""
+    program = """
+before = os.environ.get("OMP_WAIT_POLICY")
+fresh().load()
+print(os.environ.get("OMP_WAIT_POLICY") == before)
+"""
+    outcome = finished(program, OMP_DISPLAY_ENV="true", **variables)
+
+    assert f"OMP_WAIT_POLICY = '{policy}'" in outcome.stderr
+    assert outcome.stdout == "True\n"
