@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -315,3 +317,21 @@ def test_i14_a_task_that_is_collected_inside_the_lock_leaves_its_queue(
     held.open()
     builder.result(WAIT)
     until(lambda: cache.stats().leased == 0)
+
+
+def test_i14_a_warning_that_is_an_error_is_not_raised_in_an_innocent_thread(
+    make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who handles the return of another's dropped lease is not told of it by an exception."""
+    cache = make_cache()
+    box = [cache.lease("k")]
+    box[0].__enter__()
+    unraisable: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda hook: unraisable.append(hook.exc_type))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        inside(cache, box.clear)
+
+    assert unraisable == [ResourceWarning]
+    assert cache.stats().idle == 1

@@ -5,6 +5,7 @@ calls; a cache that sees ever new keys stays as small as it was.
 from __future__ import annotations
 
 import gc
+import threading
 import tracemalloc
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 from llmkeep import ClientCache, LeaseTimeout, Scope
 from llmkeep.core.events import Retired
+from llmkeep.core.housekeeper import housekeeper
+from llmkeep.core.registry import Registry
 from tests.core.conftest import MakeCache
 from tests.core.tools import (
     WAIT,
@@ -275,3 +278,54 @@ def test_i10_a_bound_that_is_infinite_is_none(make_cache: MakeCache) -> None:
     client = lease(other)
     until(lambda: client.closes == 1)
     assert cache.stats().idle == 1
+
+
+def test_i10_what_is_looked_after_may_change_while_it_is_looked_at() -> None:
+    """The housekeeper walks through all caches of the process while others come and go."""
+    registry: Registry[Any] = Registry()
+    done = threading.Event()
+
+    class Thing:
+        pass
+
+    kept = [Thing() for _ in range(300)]
+    for each in kept:
+        registry.add(each)
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            registry.add(Thing())
+
+    worker = start(come_and_go)
+    try:
+        for _ in range(300):
+            assert len(registry.living()) >= 300
+    finally:
+        done.set()
+    worker.result(WAIT)
+    until(lambda: len(registry.living()) == 300)
+
+
+def test_i10_a_housekeeping_that_fails_is_tried_again(
+    make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One cache's trouble does not keep the others from being looked after."""
+    monkeypatch.setattr("llmkeep.core.housekeeper.RETRY", 0.01)
+    broken = make_cache(idle_ttl=0.01)
+    lease(broken)
+
+    def fail(now: float) -> None:
+        raise ZeroDivisionError
+
+    swept = Swept(fail)
+    housekeeper.watch(swept)
+    client = lease(make_cache(idle_ttl=0.01))
+    until(lambda: client.closes == 1)
+    until(lambda: "ZeroDivisionError" in caplog.text)
+
+
+class Swept:
+    """Something to keep house for."""
+
+    def __init__(self, sweep: Any) -> None:
+        self.sweep = sweep

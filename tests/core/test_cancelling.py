@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from typing import Any
 
@@ -124,6 +125,34 @@ def test_i7_a_cancelled_waiter_passes_on_the_turn_it_had_been_given(
 
     asyncio.run(main())
     assert cache.stats().idle == 1
+
+
+def test_i7_a_waiting_task_that_nobody_else_holds_is_held_by_its_loop(
+    make_cache: MakeCache, gate: Gate
+) -> None:
+    """As with every asyncio primitive: the collector takes no task away in the middle of a wait."""
+    cache = make_cache(scope=Scope.exclusive(1))
+    served: list[str] = []
+
+    async def use(spec: str) -> None:
+        async with cache.lease(spec):
+            served.append(spec)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(asyncio.create_task, use("built"))  # and nobody keeps the task
+        await auntil(lambda: gate.calls)
+        gc.collect()
+        gate.open()
+        await auntil(lambda: served)
+        async with cache.lease("built"):
+            loop.call_soon(asyncio.create_task, use("queued"))
+            loop.call_soon(asyncio.create_task, use("built"))
+            await auntil(lambda: waiting(cache) == 1)
+            gc.collect()
+        await auntil(lambda: len(served) == 3)
+
+    asyncio.run(main())
 
 
 def test_i7_a_cancelled_waiter_leaves_the_queue(make_cache: MakeCache, gate: Gate) -> None:

@@ -260,3 +260,93 @@ def test_i5_a_coroutine_close_never_runs_on_another_loop_than_its_own(
     assert (cache.stats().closed, cache.stats().close_failures) == (1, 0)
     assert not ran
     start(cache.close).result(WAIT)
+
+
+def test_i4_a_coroutine_close_that_is_cancelled_by_itself_costs_no_other_its_close(
+    make_cache: MakeCache,
+) -> None:
+    """`task.cancel(); await task` is how SDKs stop what they started; closers outlive it."""
+    closed: list[int] = []
+
+    async def close(client: Client) -> None:
+        closed.append(client.spec)
+        raise asyncio.CancelledError
+
+    cache = make_cache(close=close)
+    for number in range(20):
+        lease(cache, number)
+
+    cache.clear()
+
+    until(lambda: cache.stats().close_failures == 20)
+    assert sorted(closed) == list(range(20))
+    start(cache.close).result(WAIT)
+
+
+def test_i4_closing_on_a_loop_waits_for_no_close_that_was_handed_to_that_loop(
+    make_cache: MakeCache, gate: Gate
+) -> None:
+    """1. a coroutine close is handed to the loop; 2. its thread closes the cache, and so waits."""
+    closed: list[Client] = []
+
+    async def close(client: Client) -> None:
+        await asyncio.sleep(0)
+        closed.append(client)
+
+    cache = make_cache(None, abuild=gate.abuild, close=close, close_timeout=1000.0)
+
+    async def main() -> None:
+        client = await alease(cache)
+        cache.invalidate("k")
+        until(lambda: not _closers())  # the loop stands still: it has not begun
+        cache.close(timeout=WAIT)
+        assert closed == [client]
+
+    start(asyncio.run, main()).result(WAIT)
+    assert cache.stats().close_failures == 0
+
+
+def _closers() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == "llmkeep-close"]
+
+
+@pytest.mark.parametrize("scope", [Scope.PROCESS, Scope.LOOP])
+def test_i4_a_close_that_its_loop_never_began_is_not_lost(
+    make_cache: MakeCache, gate: Gate, scope: Scope
+) -> None:
+    """The loop is closed with the close in its queue: run elsewhere, or dropped with an event."""
+    events = Recorder()
+    cache = make_cache(None, abuild=gate.abuild, close=gate.aclose, scope=scope, close_timeout=None)
+    cache.subscribe(events)
+    loop = asyncio.new_event_loop()
+
+    async def main() -> None:
+        await alease(cache)
+        cache.invalidate("k")
+        until(lambda: not _closers())
+
+    loop.run_until_complete(main())
+    loop.close()
+
+    sweep(cache, 0)
+    until(lambda: events.of(Closed) or events.of(Dropped))
+    assert len(events.of(Dropped)) == (scope is Scope.LOOP)
+    start(cache.close).result(WAIT)
+
+
+def test_i4_closes_go_on_where_no_thread_can_be_started(
+    make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process is at its limit: what has to be closed is closed nevertheless."""
+    cache = make_cache()
+    clients = [lease(cache, number) for number in range(5)]
+    until(lambda: not _closers())
+    monkeypatch.setattr(threading.Thread, "start", _refused)
+
+    cache.clear()
+
+    until(lambda: all(client.closes == 1 for client in clients))
+
+
+def _refused(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import threading
 from typing import Any
@@ -233,3 +234,70 @@ def test_i2_keys_of_an_exclusive_cache_do_not_wait_for_each_other(make_cache: Ma
     with cache.lease(1), cache.lease(2):
         start(lease, cache, 3).result(WAIT)
         assert start(lease, cache, 1, timeout=0.01).exception(WAIT) is not None
+
+
+@pytest.mark.parametrize("taker", ["thread", "task"])
+def test_i3_a_turn_taken_by_somebody_who_is_gone_may_be_returned_by_another(
+    make_cache: MakeCache, taker: str
+) -> None:
+    """Those who wait meanwhile look for cycles through one that no longer exists."""
+    cache = make_cache(scope=Scope.exclusive(1))
+    holder = cache.lease("k")
+    if taker == "thread":
+        start(holder.__enter__).result(WAIT)
+    else:
+
+        async def take() -> None:
+            await holder.__aenter__()
+
+        asyncio.run(take())
+    gc.collect()
+
+    waiters = crowd((1, 1, 1), cache)
+    until_waiting(cache, 2)
+    holder.__exit__(None, None, None)
+
+    for waiter in waiters:
+        waiter.result(WAIT)
+
+
+@pytest.mark.parametrize("timeout", [None, 0, WAIT])
+def test_i7_what_a_thread_has_returned_is_returned_for_whatever_it_does_next(
+    make_cache: MakeCache, timeout: float | None
+) -> None:
+    """1. another thread holds the books; 2. this one returns a turn: queued; 3. it asks again; 4.
+    the books are released: its own return comes first.
+    """
+    cache = make_cache(scope=Scope.exclusive(1))
+    lock = cache._ledger.lock
+    asking = threading.Event()
+    lock.acquire()
+    try:
+        worker = start(_use_twice, cache, timeout, asking, lock)
+        lock.release()
+        assert asking.wait(WAIT)
+    finally:
+        lock.acquire()
+        lock.release()
+    worker.result(WAIT)
+
+
+def _use_twice(cache: Any, timeout: float | None, asking: threading.Event, lock: Any) -> None:
+    leased = cache.lease("k")
+    leased.__enter__()
+    held, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            go.wait(WAIT)
+
+    holder = start(hold)
+    assert held.wait(WAIT)
+    leased.__exit__(None, None, None)
+    asking.set()
+    again = cache.lease("k", timeout=timeout)
+    threading.Timer(0.01, go.set).start()
+    with again:
+        pass
+    holder.result(WAIT)

@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import traceback
+import warnings
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -324,3 +326,51 @@ def test_i6_a_failure_reaches_an_exclusive_queue(make_cache: MakeCache, gate: Ga
     for caller in callers:
         with pytest.raises(RefusedByProvider):
             caller.result(WAIT)
+
+
+@pytest.mark.parametrize("ticks", [0, 1, 2, 3])
+def test_i6_a_build_that_is_cancelled_before_it_began_hangs_nobody(
+    make_cache: MakeCache, gate: Gate, ticks: int
+) -> None:
+    """All tasks of a loop are cancelled, as at a graceful shutdown, and the loop goes on."""
+    cache = make_cache(None, abuild=gate.abuild)
+    gate.open()
+
+    async def main() -> None:
+        task = asyncio.create_task(alease(cache))
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        for each in asyncio.all_tasks() - {asyncio.current_task()}:
+            each.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(WAIT):
+            await alease(cache)
+
+    asyncio.run(main())
+
+
+def test_i6_a_loop_that_is_dropped_without_being_closed_hands_its_build_on(
+    make_cache: MakeCache, gate: Gate
+) -> None:
+    """Nothing of ours keeps such a loop, so that the collector tells that it is gone."""
+    cache = make_cache(abuild=gate.abuild)
+    loop = asyncio.new_event_loop()
+    waiting = loop.create_task(alease(cache))
+    while not gate.calls:
+        loop.run_until_complete(asyncio.sleep(0))
+    other = start(lease, cache)
+    until_waiting(cache, 2)
+    left_for_dead(*asyncio.all_tasks(loop))
+    del loop, waiting
+    gate.calls[0].outcome = Future()  # the former refers to the loop
+
+    def handed_on() -> bool:
+        gc.collect()
+        sweep(cache, 0)
+        return len(gate.calls) == 2
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the loop's own, and it is true
+        until(handed_on, "a second build")
+    client = gate.begun(2).release()
+    assert other.result(WAIT) is client

@@ -9,21 +9,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import sys
 import threading
-import time
-import traceback
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 
-from llmkeep import CacheClosed, ClientCache, Scope
+from llmkeep import CacheClosed, ClientCache, LLMKeepError, Scope
 from llmkeep.core.fork import on_fork_in_child
 from tests.core.books import check
 from tests.core.conftest import MakeCache
+from tests.core.forking import in_child
 from tests.core.tools import (
     WAIT,
     Gate,
@@ -39,33 +36,6 @@ from tests.core.tools import (
 
 if not hasattr(os, "fork"):
     pytest.skip("there is no fork here", allow_module_level=True)
-
-
-def in_child(checks: Callable[[], object]) -> None:
-    """Fork, run `checks` in the child, and fail with its traceback if it has one."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            checks()
-            status = 0
-        except BaseException:
-            os.write(writing, traceback.format_exc().encode()[-60_000:])
-        finally:
-            os._exit(status)
-    os.close(writing)
-    deadline = time.monotonic() + WAIT
-    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
-        time.sleep(0.002)  # between two looks; the deadline decides
-    if ended[0] == 0:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    with os.fdopen(reading, "rb") as told:
-        text = told.read().decode()
-    if ended[0] == 0:
-        pytest.fail("the child hangs")
-    assert ended[1] == 0, text
 
 
 @pytest.fixture(autouse=True)
@@ -334,6 +304,32 @@ def test_i9_a_child_forked_in_a_factory_may_lease(make_cache: MakeCache, gate: G
     cache: ClientCache[Any, Any] = make_cache(build)
     assert lease(cache, "forks").closes == 0
     assert cache.stats().builds == 1
+
+
+def test_i9_a_child_that_returns_through_a_factory_of_its_parents_is_told(
+    make_cache: MakeCache, gate: Gate
+) -> None:
+    """What the parent began is not finished in the child; the next lease there is its own."""
+    children: list[int] = []
+
+    def build(spec: Any) -> Any:
+        if spec == "forks":
+            children.append(os.fork())
+        return gate.build(spec)
+
+    cache: ClientCache[Any, Any] = make_cache(build)
+    status = 1
+    try:
+        client = lease(cache, "forks")
+        status = 2
+    except LLMKeepError as error:
+        if children == [0] and "fork" in str(error) and lease(cache).closes == 0:
+            status = 0
+    finally:
+        if children == [0]:
+            os._exit(status)
+    assert client.closes == 0
+    assert os.waitpid(children[0], 0)[1] == 0
 
 
 def test_i9_who_is_told_of_a_fork_is_held_weakly_and_in_order() -> None:

@@ -1,8 +1,8 @@
 """I14 and I6: a signal handler that raises (Ctrl-C, a soft time limit) may come at any call.
 
 CPython runs handlers when a Python function is entered and when a C function has returned. A
-profile function raises there, at the first such point within the core, then at the second, and so on to the
-last; after each the cache has to be usable by others and its books have to add up.
+profile function raises there, at the first such point within the core, then at the second, and so
+on to the last; after each the cache has to be usable by others and its books have to add up.
 """
 
 from __future__ import annotations

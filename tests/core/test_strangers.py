@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import pytest
 
 from llmkeep import Scope
+from llmkeep.core.workers import workers
 from tests.core.conftest import MakeCache
 from tests.core.tools import (
     WAIT,
@@ -21,6 +22,7 @@ from tests.core.tools import (
     crowd,
     lease,
     start,
+    sweep,
     until,
     until_waiting,
 )
@@ -230,3 +232,92 @@ def test_i2_a_copied_context_serves_a_second_build_beside_the_first(
     second = gate.begun(2).release()
 
     assert caller.result(WAIT) is second
+
+
+def test_i2_a_build_that_no_thread_can_be_started_for_is_told_to_its_callers(
+    make_cache: MakeCache, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not run on the thread that keeps time for everybody; the next may have more luck."""
+    cache = make_cache()
+    cache.warm("other", build=lambda spec: Client(spec, 0))
+
+    async def main() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(workers, "_idle", [])
+            patched.setattr(threading.Thread, "start", _refused)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await alease(cache)
+        gate.open()
+        await alease(cache)
+
+    asyncio.run(main())
+
+
+def _refused(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_i2_a_slow_subscriber_holds_up_no_waiter(make_cache: MakeCache, gate: Gate) -> None:
+    """Who waits is woken before anybody is told what happened."""
+    go, told = threading.Event(), threading.Event()
+    cache = make_cache(build_timeout=1000.0)
+
+    def subscriber(event: Any) -> None:
+        told.set()
+        go.wait(WAIT)
+
+    cache.subscribe(subscriber)
+    callers = [start(lease, cache) for _ in range(3)]
+    until_waiting(cache, 3)
+    gate.begun().fail(ValueError("refused"))
+    try:
+        assert told.wait(WAIT)
+        for caller in callers:
+            with pytest.raises(ValueError, match="refused"):
+                caller.result(WAIT)
+    finally:
+        go.set()
+
+
+def test_i2_a_slow_subscriber_costs_no_thread_per_event(make_cache: MakeCache, gate: Gate) -> None:
+    """What the housekeeper has to tell is told by one thread, in order."""
+    gate.open()
+    go = threading.Event()
+    reasons: list[str] = []
+
+    def subscriber(event: Any) -> None:
+        go.wait(WAIT)
+        reasons.append(type(event).__name__)
+
+    cache = make_cache(idle_ttl=0.01, close=None)
+    for key in range(200):
+        cache.warm(key)
+    cache.subscribe(subscriber)
+    try:
+        until(lambda: cache.stats().closed == 200)
+        busy = [each for each in threading.enumerate() if each.name == "llmkeep-events"]
+        assert len(busy) <= 2
+    finally:
+        go.set()
+    until(lambda: len(reasons) == 400)
+
+
+def test_i1_keeping_house_begins_no_build_twice(make_cache: MakeCache, gate: Gate) -> None:
+    """1. a loop stands still; 2. a build is given to one of its tasks; 3. the housekeeper comes by
+    before the loop goes on.
+    """
+    cache = make_cache(None, abuild=gate.abuild)
+
+    async def main() -> None:
+        task = asyncio.create_task(alease(cache))
+        await auntil(lambda: gate.calls)
+        start(cache.invalidate, "k").result(WAIT)
+        for _ in range(5):
+            start(sweep, cache, 0).result(WAIT)
+        await auntil(lambda: len(gate.calls) == 2)
+        gate.open()
+        assert await task is gate.calls[1].client
+
+    asyncio.run(main())
+    assert len(gate.calls) == 2
+    until(lambda: cache.stats().idle == 1)
