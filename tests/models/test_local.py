@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from llmkeep.models.adapters import MissingExtra
 from llmkeep.models.local import (
     BOXES,
+    VARIABLE,
     ChatLocal,
     LocalModelBusy,
     LocalModelError,
@@ -48,6 +49,11 @@ def saying(text: str) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}
 
 
+@pytest.fixture(autouse=True)
+def no_model_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+
+
 def sharing(llm: ChatLocal, **settings: Any) -> ChatLocal:
     """A model with other settings and the same weights, which a test need not load again."""
     another = llm.model_copy(update=settings)
@@ -57,7 +63,7 @@ def sharing(llm: ChatLocal, **settings: Any) -> ChatLocal:
 
 @pytest.fixture(scope="module")
 def llm() -> Iterator[ChatLocal]:
-    model = ChatLocal(temperature=0, max_tokens=12, context_size=512)
+    model = ChatLocal(model="smollm2", temperature=0, max_tokens=12, context_size=512)
     model.load()
     yield model
     model.close()

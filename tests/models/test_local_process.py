@@ -29,7 +29,7 @@ from llmkeep.models.local import ChatLocal, LocalModelError
 ENDLESS = {"ignore_eos": True, "max_tokens": 100_000}
 
 def fresh():
-    return ChatLocal(context_size=512, temperature=0)
+    return ChatLocal(model="smollm2", context_size=512, temperature=0)
 
 def child(run):
     signal.alarm(60)

@@ -171,7 +171,7 @@ class ChatLocal(BaseChatModel):
     def close(self) -> None:
         """Stop an answer under way and free the memory: final, from any thread, once.
 
-        Waits for the step under way: a token, or 256 tokens of a prompt.
+        Waits for the step under way: a token, or 128 tokens of a prompt.
         """
         self._engine.close()
 
