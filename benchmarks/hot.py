@@ -214,8 +214,8 @@ def _report(samples: Samples, crowds: Samples) -> Report:
                 f"a hot lease takes at most {TARGET} times an empty block",
                 lease.shown(".2f"),
                 lease.median <= TARGET,
-                "Beyond the block: the cache's lock twice, noting the line that took the lease, and a "
-                "finalizer that returns one that was dropped.",
+                "Beyond the block: the cache's lock twice, noting the line that took the lease, "
+                "and a finalizer that returns one that was dropped.",
             )
         ],
         {

@@ -97,7 +97,7 @@ def measure(quick: bool) -> Report:
         ("in all", f"{found['seconds']:.0f} s"),
     ]
     return Report(
-        "A million distinct keys",
+        f"{keys:,} distinct keys",
         f"Through a cache that keeps {KEPT}; each client is a pair of connected sockets. Memory "
         "is looked at fifty times, the first time after a hundredth of the keys. Descriptors are "
         f"those beyond what the process had before; {2 * KEPT} belong to what is kept.",

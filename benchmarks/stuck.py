@@ -88,8 +88,7 @@ def on_loop(open_peer: Callable[[Build], AsyncAsk], stuck: int) -> float:
 
     async def scene() -> float:
         hanging = [asyncio.ensure_future(ask(f"stuck {n}")) for n in range(stuck)]
-        await asyncio.sleep(0)
-        await asyncio.wait_for(_on_own_thread(partial(factory.wait_for, stuck)), None)
+        await _on_own_thread(partial(factory.wait_for, stuck))
         begin = time.perf_counter()
         last = asyncio.ensure_future(ask("next"))
         await asyncio.wait([last], timeout=PATIENCE)
