@@ -49,6 +49,8 @@ _new: Final = object.__new__
 
 #: Seconds that instances get to be closed when the interpreter exits.
 AT_EXIT: Final = 2.0
+#: Seconds that who has just built gives way to the closers, if they are behind.
+GIVE_WAY: Final = 0.001
 #: Seconds that leases get to come back when their event loop ends.
 AT_LOOP_END: Final = 2.0
 
@@ -193,6 +195,8 @@ class ClientCache(Generic[S, T]):
             with _waiting(ledger, request, actor(asynchronous=False)):
                 while (flight := ledger.decide(ledger.next_own_build, request)) is not None:
                     self._builder.run(flight)
+                    if ledger.closes.is_crowded:
+                        time.sleep(GIVE_WAY)  # closers starve beside somebody who only builds
                 woken = request.done or waiter.wait(deadline)
             self._check_outcome(ledger, request, woken)
         except BaseException:

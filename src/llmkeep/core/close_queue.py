@@ -28,6 +28,9 @@ CLOSERS: Final = 4
 QUEUE_PER_CLOSER: Final = 16
 MOST_CLOSERS: Final = 32
 
+#: So many waiting closes are a crowd.
+CROWD: Final = 64
+
 #: Which instances somebody waits for.
 Counts: TypeAlias = "Callable[[Instance], bool]"
 
@@ -77,6 +80,11 @@ class CloseQueue:
         """
         self._queue.append(instance)
         self._want_closer()
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether many wait to be closed."""
+        return len(self._queue) > CROWD
 
     def knows(self, instance: Instance) -> bool:
         """Whether the close of `instance` waits or is under way."""

@@ -9,10 +9,14 @@ import sys
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import asyncio
+
+
+#: Ten years, in seconds.
+WITHOUT_LIMIT: Final = 10 * 365 * 24 * 3600.0
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -108,7 +112,7 @@ class TaskWaiter(Waiter):
         if loop is None:
             return False  # its task will never run again
         try:
-            loop.call_soon_threadsafe(self._resolve, True)
+            loop.call_soon_threadsafe(self._resolve)
         except RuntimeError:
             return False  # closed this very moment
         return True
@@ -121,17 +125,21 @@ class TaskWaiter(Waiter):
             return True
         future: asyncio.Future[bool] = loop.create_future()
         self._future = weakref.ref(future)
-        if deadline is None:
-            return await future
-        left = max(deadline - time.monotonic(), 0.0)
-        timer = loop.call_later(left, self._resolve, False)
+        # The timer also holds the future, and with it a task that nobody else refers to.
+        left = WITHOUT_LIMIT if deadline is None else max(deadline - time.monotonic(), 0.0)
+        timer = loop.call_later(left, self._expire, future)
         try:
             return await future
         finally:
             timer.cancel()
 
-    def _resolve(self, woken: bool) -> None:
-        self._woken = self._woken or woken
+    def _resolve(self) -> None:
+        self._woken = True
         future = None if self._future is None else self._future()
         if future is not None and not future.done():
-            future.set_result(woken)
+            future.set_result(True)
+
+    @staticmethod
+    def _expire(future: asyncio.Future[bool]) -> None:
+        if not future.done():
+            future.set_result(False)
