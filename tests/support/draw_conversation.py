@@ -1,4 +1,4 @@
-"""Draws `docs/conversation.svg`: a turn of the real handler and screen, against a scripted stand-in.
+"""Draws `docs/conversation.svg`: a turn of the real handler and screen, on a scripted stand-in.
 
     python -m tests.support.draw_conversation
 
