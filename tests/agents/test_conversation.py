@@ -516,6 +516,7 @@ async def test_the_model_in_the_box_can_be_stopped():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_i9_a_handler_goes_on_in_a_forked_child(openai):
+    """A child uses an inherited handler on an instance of its own."""
     openai.tool_mode("off")
     handler = ConversationHandler("u", None)
     assert asyncio.run(handler.respond("before the fork", "s"))

@@ -28,12 +28,14 @@ SECRET = "Zx81Qw77Lp30"
     ],
 )
 def test_i12_a_credential_in_foreign_text_is_blotted_out(text: str):
+    """What an SDK says passes on without what looks like a key."""
     assert SECRET not in redacted(text)
     assert SECRET not in told_to_model(ValueError(text))
     assert SECRET not in told_to_user(ValueError(text))[0]
 
 
 def test_i12_a_value_of_our_own_environment_is_blotted_out(monkeypatch):
+    """The value of a key's variable is never passed on."""
     monkeypatch.setenv("WEATHER_API_KEY", SECRET)
     assert redacted(f"status of {SECRET}: unknown") == "status of ***: unknown"
 

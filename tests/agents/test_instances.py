@@ -33,6 +33,7 @@ def a_model() -> BaseChatModel:
 
 
 def test_i1_one_build_for_callers_on_loops_and_threads_at_once():
+    """One build, whoever asks."""
     calls: list[int] = []
     given: list[BaseChatModel] = []
     waiting = threading.Barrier(4)
@@ -58,6 +59,7 @@ def test_i1_one_build_for_callers_on_loops_and_threads_at_once():
 
 
 async def test_i2_a_blocking_factory_does_not_block_the_loop():
+    """A blocking factory runs on a thread of ours."""
     started, proceed = threading.Event(), threading.Event()
 
     def factory() -> BaseChatModel:
@@ -82,6 +84,7 @@ async def test_a_factory_may_be_a_coroutine_function():
 
 
 async def test_i6_a_failed_build_is_told_to_all_and_not_kept():
+    """All who waited get the error, the next caller builds anew."""
     calls = []
 
     def failing() -> BaseChatModel:
@@ -160,6 +163,7 @@ def test_the_statistics_can_be_printed():
 
 
 async def test_i3_clearing_empties_the_view_and_breaks_no_stream(llmock):
+    """The view is empty at once, and a stream goes on to its end."""
     llmock.reply("one two three four five six").stall(after_chunks=4, seconds=1.0)
     handler = ConversationHandler("u", None)
     text: list[str] = []
@@ -214,6 +218,7 @@ class Tenant(ConversationHandler):
 
 @pytest.mark.parametrize("kind", [str, SecretStr])
 def test_i11_i12_agents_that_differ_in_a_credential_share_nothing_and_show_nothing(kind: Any):
+    """Two credentials are two agents, and no key shows either."""
     one, same, two = (Tenant("u", None, user=kind(key)) for key in (SECRET, SECRET, SECRET + "2"))
     assert one.llm is same.llm
     assert one.llm is not two.llm
@@ -237,6 +242,7 @@ class SlowAdapter(Adapter):
 
 
 async def test_i2_create_does_not_block_the_loop():
+    """Other tasks run while `create` waits for a build."""
     register(
         SlowAdapter("slow", f"{__name__}:Inner", "nothing", llmkeep.Scope.PROCESS, "a test's own")
     )

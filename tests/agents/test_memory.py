@@ -81,6 +81,7 @@ def test_a_deleted_conversation_is_gone(memory):
 
 
 def test_i10_conversations_are_bounded_and_it_is_said(caplog):
+    """The default memory keeps so many conversations, and a log line says when one is dropped."""
     with (
         closing(ConversationMemory(max_conversations=3)) as memory,
         caplog.at_level(logging.WARNING, logger="llmkeep.agents.memory"),
@@ -97,6 +98,7 @@ def test_i10_conversations_are_bounded_and_it_is_said(caplog):
 
 
 def test_i3_a_conversation_that_is_being_answered_is_not_forgotten():
+    """A conversation is leased while it is answered."""
     with closing(ConversationMemory(max_conversations=1)) as memory:
         graph = graph_on(memory)
         with memory.hold("t0"):

@@ -56,6 +56,7 @@ async def test_the_outcome_is_that_of_the_work():
 
 @pytest.mark.parametrize("loses", [0, 1, 3])
 async def test_i7_a_lost_cancellation_is_sent_again(loses: int):
+    """A cancellation that `wait_for` swallowed stops the call all the same."""
     work = Work(loses)
     outer = asyncio.create_task(stoppable(work.run()))
     await work.started.wait()
