@@ -187,8 +187,18 @@ def test_i2_the_last_reference_to_client_and_spec_goes_outside_the_lock(
     looks.saw("end of the client", "end of the spec")
 
 
+@pytest.mark.parametrize(
+    "forget",
+    [
+        lambda cache: sweep(cache, 101),
+        lambda cache: cache.invalidate("k"),
+        lambda cache: cache.clear(),
+        lambda cache: cache.close(),
+    ],
+    ids=["over", "invalidate", "clear", "close"],
+)
 def test_i2_the_last_reference_to_a_builds_error_goes_outside_the_lock(
-    make_cache: MakeCache, looks: Looks
+    make_cache: MakeCache, looks: Looks, forget: Callable[[Any], object]
 ) -> None:
     """An error that is kept for a back-off holds its traceback, and so whatever the build held."""
 
@@ -201,7 +211,7 @@ def test_i2_the_last_reference_to_a_builds_error_goes_outside_the_lock(
     with pytest.raises(ForeignError):
         lease(cache)
 
-    sweep(cache, 101)
+    forget(cache)
 
     until(lambda: gc.collect() or looks.seen)
     looks.saw("end of the error")
