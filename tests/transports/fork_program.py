@@ -63,8 +63,10 @@ def main() -> None:
     opened = sync.send(sync.build_request("GET", f"{url}/drip"), stream=True)
     parts = opened.iter_raw()
     first = next(parts).decode()
-    inherited = {"opened": opened, "parts": parts, "sync": sync, "shared": shared}
-    del opened, parts
+    abegin = shared.send(shared.build_request("GET", f"{url}/drip"), stream=True)
+    aopened = asyncio.run_coroutine_threadsafe(abegin, loop).result()
+    inherited = {"opened": opened, "parts": parts, "sync": sync, "shared": shared, "a": aopened}
+    del opened, parts, aopened, abegin
 
     def child() -> dict[str, Any]:
         seen: dict[str, Any] = {
@@ -77,22 +79,31 @@ def main() -> None:
         except RuntimeError as error:
             seen["read"] = str(error)
         inherited["opened"].close()
+        told: list[Any] = []  # what the child says to the parent's loop, over a socket they share
+        loop.call_soon_threadsafe = lambda *call: told.append(call)  # type: ignore[method-assign,assignment]
+        asyncio.run(inherited["a"].aclose())
         sync.close()
         asyncio.run(shared.aclose())
         inherited.clear()
         gc.collect()
+        seen["told"] = len(told)
         return seen
 
     in_child = fork_and_wait(child)
     after = ask()
     rest = next(inherited["parts"]).decode() if release() else ""
     inherited["opened"].close()
+    body = asyncio.run_coroutine_threadsafe(inherited["a"].aread(), loop).result().decode()
     asyncio.run_coroutine_threadsafe(shared.aclose(), loop).result()
     sync.close()
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
-    print(json.dumps({"before": before, "child": in_child, "after": after, "body": first + rest}))
+    print(
+        json.dumps(
+            {"before": before, "child": in_child, "after": after, "bodies": [first + rest, body]}
+        )
+    )
 
 
 def release() -> bool:

@@ -324,8 +324,21 @@ def test_i7_cancelled_before_the_answer(
     run(main())
 
 
-def test_i7_cancelled_in_the_handshake(run: Callable[[Any], Any], library: str) -> None:
-    """A connection whose TLS handshake is cancelled is closed; httpcore alone forgets it."""
+@pytest.mark.parametrize("again", [False, True])
+def test_i7_cancelled_in_the_handshake(
+    run: Callable[[Any], Any], library: str, again: bool
+) -> None:
+    """A connection whose TLS handshake is cancelled is closed; httpcore alone forgets it.
+
+    Also if the closing is cancelled before it starts, as `asyncio.run` may do.
+    """
+
+    async def trace(name: str, info: dict[str, Any]) -> None:
+        if again and name.endswith("start_tls.failed"):
+            for task in asyncio.all_tasks() - {asyncio.current_task()} - known:
+                task.cancel()
+
+    known: set[Any] = set()
 
     async def main() -> None:
         hello, ended = asyncio.Event(), asyncio.Event()
@@ -341,13 +354,40 @@ def test_i7_cancelled_in_the_handshake(run: Callable[[Any], Any], library: str) 
             await asyncio.start_server(never_answer, "127.0.0.1", 0) as server,
             async_client(library=library, verify=False) as client,
         ):
-            port = server.sockets[0].getsockname()[1]
-            asking = asyncio.create_task(client.get(f"https://127.0.0.1:{port}"))
+            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            asking = asyncio.create_task(client.get(url, extensions={"trace": trace}))
             await hello.wait()
+            known.update(asyncio.all_tasks())
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking
             await ended.wait()
+
+    run(main())
+
+
+def test_i7_cancelled_while_closing(
+    run: Callable[[Any], Any], standin: StandIn, single: Any
+) -> None:
+    """A response that is being closed is closed, in whatever turn its closer is cancelled."""
+
+    async def main() -> None:
+        for turns in range(8):
+            closing = asyncio.Event()
+
+            async def leave(closing: asyncio.Event = closing) -> None:
+                async with single.stream("GET", f"{standin.url}/drip") as response:
+                    async for _ in response.aiter_raw():
+                        break
+                    closing.set()
+
+            closer = asyncio.create_task(leave())
+            await closing.wait()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            closer.cancel()
+            await asyncio.wait([closer])
+            await plain(standin, single)
 
     run(main())
 
@@ -402,6 +442,25 @@ def test_dropped_client_closes_its_connections(
         await eventually(lambda: not connections())
 
     run(main())
+
+
+def test_i5_dropped_client_while_the_loop_ends(
+    run: Callable[[Any], Any], standin: StandIn, connections: Callable[[], int]
+) -> None:
+    """`asyncio.run` cancels every task, a closing one too, and still nothing stays open."""
+
+    async def main() -> None:
+        client: Any = async_client(verify=standin.trust())
+        await asyncio.gather(*(plain(standin, client) for _ in range(3)))
+        del client
+        gc.collect()
+        await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    run(main())
+
+    assert connections() == 0
 
 
 def test_response_outlives_its_client(run: Callable[[Any], Any], standin: StandIn) -> None:

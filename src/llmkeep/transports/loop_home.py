@@ -64,7 +64,7 @@ class LoopHome:
         """Close the pool at once, whatever is open; on the loop's thread."""
         if self.stage is Stage.OPEN:
             self.stage = Stage.ENDED
-            self.spawn(self._close).add_done_callback(self._release)
+            _ = self.spawn(self._close_for_good)
 
     def on_loop(self, callback: Callable[[], object]) -> None:
         """Have `callback` called on the loop if it can be; from any thread, never waiting."""
@@ -110,11 +110,11 @@ class LoopHome:
         await asyncio.sleep(0)
         self.closed = True
 
-    def _release(self, _: object) -> None:
-        # Not before it is closed: a loop that ends meanwhile is to wait for that.
-        if self.closed:
-            self._end.cancel()
-            self._hold.cancel()
+    async def _close_for_good(self) -> None:
+        await self._close()
+        # Not before: a loop that ends meanwhile is to wait for it.
+        self._end.cancel()
+        self._hold.cancel()
 
 
 class Exchange:
