@@ -39,7 +39,7 @@ Counts: TypeAlias = "Callable[[Instance], bool]"
 class Close:
     """One close under way; lives until it is reported, by itself or as overdue."""
 
-    __slots__ = ("client", "coroutine", "deadline", "instance", "loop", "replaced")
+    __slots__ = ("client", "coroutine", "deadline", "instance", "loop", "replaced", "runner")
 
     def __init__(self, instance: Instance, limit: float | None) -> None:
         self.instance: Final = instance
@@ -48,6 +48,8 @@ class Close:
         #: Set once the close runs on a loop, and no closer thread is busy with it.
         self.coroutine: Coroutine[Any, Any, object] | None = None
         self.loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
+        #: What runs `coroutine` there; kept so that it can be ended if the loop never begins it.
+        self.runner: Coroutine[Any, Any, None] | None = None
         #: Whether another thread has taken the place of the one that hangs in this close.
         self.replaced = False
 

@@ -97,6 +97,8 @@ class Closer:
         reference = closing.instance.loop
         loop = None if reference is None else reference()
         is_blocked = loop is not None and loop is self.blocked_loop
+        if closing.runner is not None and not is_blocked:
+            closing.runner.close()  # its task has gone with the loop
         _in_background(
             partial(self._run_elsewhere, ledger, closing, coroutine, is_blocked=is_blocked)
         )
@@ -112,7 +114,7 @@ class Closer:
     async def _finish(self, ledger: Ledger, closing: Close, coroutine: Coro) -> None:
         import asyncio
 
-        error = None
+        closing.runner = error = None
         try:
             await asyncio.wait_for(coroutine, self._limit)
         except BaseException as caught:
@@ -127,7 +129,8 @@ class Closer:
     ) -> None:
         if closing.loop is None or not ledger.can_close_on(loop):
             return  # it was taken back, or will be by the housekeeper
-        task = loop.create_task(self._finish(ledger, closing, coroutine), context=Context())
+        closing.runner = self._finish(ledger, closing, coroutine)
+        task = loop.create_task(closing.runner, context=Context())
         held = hold_until_closed(loop, task)  # not by us: the loop must go when it is dropped
 
         def ended(task: asyncio.Task[None]) -> None:
