@@ -322,7 +322,13 @@ def test_i4_a_close_that_its_loop_never_began_is_not_lost(
 ) -> None:
     """The loop is closed with the close in its queue: run elsewhere, or dropped with an event."""
     events = Recorder()
-    cache = make_cache(None, abuild=gate.abuild, close=gate.aclose, scope=scope, close_timeout=None)
+    begun = threading.Event()
+
+    def close(client: Client) -> Any:
+        begun.set()
+        return gate.aclose(client)
+
+    cache = make_cache(None, abuild=gate.abuild, close=close, scope=scope, close_timeout=None)
     cache.subscribe(events)
     loop = asyncio.new_event_loop()
 
