@@ -81,6 +81,7 @@ def test_i1_clear_overtakes_builds_too(make_cache: MakeCache, gate: Gate) -> Non
     cache = make_cache()
     callers = [start(lease, cache) for _ in range(2)]
     until_waiting(cache, 2)
+    gate.begun(1)
 
     cache.clear()
     gate.begun(2)
@@ -97,6 +98,7 @@ def test_i1_one_abandoned_call_at_most_runs_beside_the_current_one(
     cache = make_cache()
     callers = [start(lease, cache) for _ in range(5)]
     until_waiting(cache, 5)
+    gate.begun(1)
     for _ in range(4):
         cache.invalidate("k")
         until(lambda: len(gate.calls) == 2)
@@ -218,6 +220,7 @@ def test_i1_an_abandoned_build_that_fails_tells_nobody(
     cache = make_cache(abuild=gate.abuild if asynchronous else None)
     callers = crowd((0, 2, 2), cache)
     until_waiting(cache, 4)
+    gate.begun(1)
 
     cache.invalidate("k")
     gate.begun(2)

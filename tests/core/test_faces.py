@@ -89,6 +89,7 @@ class TestLife:
         """All are told, and those who come later have a build of their own."""
         callers = crowd(who, cache)
         until_waiting(cache, 6)
+        gate.begun(1)
         sweep(cache, 1001)
         assert errors(callers) == {BuildTimeout}
         later = crowd(who, cache)
