@@ -12,7 +12,8 @@ try:
     import langchain_core  # noqa: F401
 except ImportError as missing:
     raise ImportError(
-        f'{missing.name} is not installed: pip install "llmkeep[langchain]"', name=missing.name
+        f'{missing.name} is not installed: pip install "llmkeep[openai]", or your provider\'s extra',
+        name=missing.name,
     ) from None
 
 from .adapters import Adapter, MissingExtra, ModelConfigurationError
