@@ -14,7 +14,19 @@ import pytest
 from llmkeep import Scope
 from llmkeep.core.events import Closed, CloseFailed, Dropped
 from tests.core.conftest import MakeCache
-from tests.core.tools import WAIT, Client, Gate, Recorder, alease, lease, start, sweep, until
+from tests.core.tools import (
+    WAIT,
+    Client,
+    Gate,
+    Recorder,
+    alease,
+    auntil,
+    lease,
+    left_for_dead,
+    start,
+    sweep,
+    until,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -364,3 +376,70 @@ def test_i4_closes_go_on_where_no_thread_can_be_started(
 
 def _refused(_: threading.Thread) -> None:
     raise RuntimeError("can't start new thread")
+
+
+def test_i4_a_coroutine_close_whose_loop_dies_under_it_is_reported(
+    make_cache: MakeCache, gate: Gate
+) -> None:
+    """It had begun, and nobody will ever hear of its end."""
+    events = Recorder()
+
+    async def close(client: Client) -> None:
+        begun.append(client)
+        await asyncio.Event().wait()
+
+    begun: list[Client] = []
+    cache = make_cache(None, abuild=gate.abuild, close=close, close_timeout=None)
+    cache.subscribe(events)
+    loop = asyncio.new_event_loop()
+
+    async def main() -> None:
+        await alease(cache)
+        cache.invalidate("k")
+        await auntil(lambda: begun)
+
+    loop.run_until_complete(main())
+    left_for_dead(*asyncio.all_tasks(loop))
+    loop.close()
+
+    sweep(cache, 0)
+    until(lambda: events.of(CloseFailed))
+    assert events.of(CloseFailed)[0].error == "LoopClosed"
+    start(cache.close).result(WAIT)
+
+
+def test_i4_a_close_that_comes_too_late_with_a_coroutine_is_not_told_again(
+    make_cache: MakeCache, gate: Gate
+) -> None:
+    """It was reported as overdue, and another thread is closing in its place: nothing is left
+    un-awaited, and no closer is lost.
+    """
+    go = threading.Event()
+    events = Recorder()
+
+    def close(client: Client) -> Any:
+        if client.spec < 10:
+            go.wait(WAIT)
+        return gate.aclose(client)
+
+    cache = make_cache(abuild=gate.abuild, close=close, close_timeout=1000.0)
+    cache.subscribe(events)
+
+    async def main() -> None:
+        for number in range(10):
+            await alease(cache, number)
+        cache.clear()
+        while cache.stats().closed < 10:
+            sweep(cache, 1001)
+            await asyncio.sleep(0)
+        go.set()
+        for number in range(10, 40):
+            await alease(cache, number)
+        cache.clear()
+        await auntil(lambda: cache.stats().closed == 40)
+        await auntil(lambda: not _closers())
+
+    asyncio.run(main())
+    gc.collect()
+    until(lambda: len(events.of(Closed)) == 30)
+    assert [event.error for event in events.of(CloseFailed)] == ["TimeoutError"] * 10

@@ -99,6 +99,39 @@ def test_i2_equal_specs_that_race_share_one_build(make_cache: MakeCache, gate: G
     assert len(gate.calls) == 1
 
 
+@pytest.mark.parametrize("comparison", [1, 2, 3])
+def test_i2_a_comparison_that_was_overtaken_is_made_again(
+    make_cache: MakeCache, gate: Gate, comparison: int
+) -> None:
+    """While a caller compares its spec, outside the lock, another comes with an equal one."""
+    gate.open()
+    cache = make_cache()
+    compared: list[int] = []
+
+    class Own:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            assert isinstance(other, Own)
+            if self.name == "mine":
+                compared.append(1)
+                if len(compared) == comparison:
+                    others.append(start(lease, cache, Own("same")).result(WAIT))
+            return {self.name, other.name} <= {"mine", "same"} or self.name == other.name
+
+    others: list[Any] = []
+    lease(cache, Own("another"))
+    mine = lease(cache, Own("mine"))
+
+    assert lease(cache, Own("same")) is mine
+    assert not others or others == [mine]
+    assert len(gate.calls) == 2
+
+
 def test_i2_factory_label_weigher_and_subscriber_run_without_the_lock(
     make_cache: MakeCache, looks: Looks
 ) -> None:

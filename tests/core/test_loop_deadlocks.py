@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any
 
@@ -249,3 +250,31 @@ def test_i2_a_newcomer_to_a_long_queue_costs_what_the_first_did(
     tasks: list[asyncio.Task[Any]] = []
     asyncio.run(main())
     until(lambda: cache.stats().idle == 1)
+
+
+def test_i8_a_synchronous_lease_that_has_come_to_depend_on_its_own_loop_is_told(
+    make_cache: MakeCache, gate: Gate
+) -> None:
+    """It was allowed, since another loop was building; that ends, and only a task of the loop that
+    it blocks could go on.
+    """
+    cache = make_cache(None, abuild=gate.abuild)
+    (elsewhere,) = crowd((0, 1, 1), cache)
+    gate.begun(1)
+
+    async def main() -> None:
+        task = asyncio.create_task(alease(cache))
+        await auntil(lambda: waiting(cache) == 2)
+        start(end_the_other)
+        with pytest.raises(WouldDeadlock, match="only a task on this thread's loop"):
+            ask(cache)
+        gate.open()
+        assert await task is gate.calls[1].client
+
+    def end_the_other() -> None:
+        until_waiting(cache, 3)
+        gate.calls[0].fail(asyncio.CancelledError())
+
+    asyncio.run(main())
+    with pytest.raises((asyncio.CancelledError, CancelledError)):
+        elsewhere.result(WAIT)

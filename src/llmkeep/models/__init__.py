@@ -12,7 +12,7 @@ try:
     import langchain_core  # noqa: F401
 except ImportError as missing:
     raise ImportError(
-        f'{missing.name} is not installed: pip install "llmkeep[openai]", or your provider\'s extra',
+        f'{missing.name} is not installed: pip install "llmkeep[openai]", or another extra',
         name=missing.name,
     ) from None
 
