@@ -1,4 +1,4 @@
-"""Two fixtures: a factory under control, and caches whose books are looked at in the end."""
+"""A factory under control, held or open, and caches whose books are looked at in the end."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ def gate() -> Iterator[Gate]:
     gate = Gate()
     yield gate
     gate.open()
+
+
+@pytest.fixture
+def open_gate(gate: Gate) -> Gate:
+    """The same, open from the beginning."""
+    gate.open()
+    return gate
 
 
 @pytest.fixture

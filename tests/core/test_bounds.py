@@ -29,11 +29,7 @@ from tests.core.tools import (
     until,
 )
 
-
-@pytest.fixture(autouse=True)
-def open_gate(gate: Gate) -> Gate:
-    gate.open()
-    return gate
+pytestmark = pytest.mark.usefixtures("open_gate")
 
 
 def kept(cache: ClientCache[Any, Any], keys: Any) -> list[Any]:

@@ -28,11 +28,7 @@ from tests.core.tools import (
     until_waiting,
 )
 
-
-@pytest.fixture(autouse=True)
-def open_gate(gate: Gate) -> Gate:
-    gate.open()
-    return gate
+pytestmark = pytest.mark.usefixtures("open_gate")
 
 
 def here() -> str:

@@ -26,11 +26,7 @@ from tests.core.tools import (
     waiting,
 )
 
-
-@pytest.fixture(autouse=True)
-def open_gate(gate: Gate) -> Gate:
-    gate.open()
-    return gate
+pytestmark = pytest.mark.usefixtures("open_gate")
 
 
 @pytest.mark.parametrize("n", [1, 3])

@@ -29,12 +29,6 @@ RETIREMENTS: dict[str, Callable[[Any], object]] = {
 }
 
 
-@pytest.fixture
-def open_gate(gate: Gate) -> Gate:
-    gate.open()
-    return gate
-
-
 @pytest.mark.parametrize("retire", RETIREMENTS.values(), ids=RETIREMENTS)
 @pytest.mark.parametrize("scope", [Scope.PROCESS, Scope.LOOP, Scope.exclusive(2)])
 def test_i3_a_retired_instance_is_closed_when_its_last_lease_returns(

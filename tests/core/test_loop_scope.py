@@ -28,11 +28,7 @@ from tests.core.tools import (
     until,
 )
 
-
-@pytest.fixture(autouse=True)
-def open_gate(gate: Gate) -> Gate:
-    gate.open()
-    return gate
+pytestmark = pytest.mark.usefixtures("open_gate")
 
 
 def test_i5_each_loop_has_an_instance_of_its_own(make_cache: MakeCache, gate: Gate) -> None:

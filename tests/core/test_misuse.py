@@ -14,11 +14,7 @@ from llmkeep import ClientCache, LeaseMisuse, LLMKeepError, Scope
 from tests.core.conftest import MakeCache
 from tests.core.tools import Gate, alease, lease, until
 
-
-@pytest.fixture(autouse=True)
-def open_gate(gate: Gate) -> Gate:
-    gate.open()
-    return gate
+pytestmark = pytest.mark.usefixtures("open_gate")
 
 
 def nothing(*_: object) -> None:

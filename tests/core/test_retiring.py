@@ -25,11 +25,7 @@ from tests.core.tools import (
     until,
 )
 
-
-@pytest.fixture(autouse=True)
-def open_gate(gate: Gate) -> Gate:
-    gate.open()
-    return gate
+pytestmark = pytest.mark.usefixtures("open_gate")
 
 
 def test_i4_after_an_invalidation_nobody_gets_the_old_instance(
