@@ -27,6 +27,7 @@ from tests.core.tools import (
     in_turn,
     is_free,
     lease,
+    resource_warning,
     start,
     until,
     until_waiting,
@@ -103,7 +104,7 @@ def test_i14_a_lease_dropped_inside_the_lock_is_queued(make_cache: MakeCache) ->
     box = [cache.lease("k")]
     box[0].__enter__()
 
-    with pytest.warns(ResourceWarning, match="dropped without being returned"):
+    with resource_warning("dropped without being returned"):
         inside(cache, partial(in_turn, box.clear, gc.collect))
 
     assert cache.stats().idle == 1
@@ -263,7 +264,7 @@ def test_i14_the_collector_may_come_at_any_moment(make_cache: MakeCache) -> None
         finally:
             gc.set_threshold(*thresholds)
 
-    with pytest.warns(ResourceWarning):
+    with resource_warning():
         in_turn(use, gc.collect)
 
     until(lambda: cache.stats().leased == 0)
@@ -328,6 +329,7 @@ def test_i14_a_warning_that_is_an_error_is_not_raised_in_an_innocent_thread(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         inside(cache, box.clear)
+        until(lambda: unraisable)
 
     assert unraisable == [ResourceWarning]
     assert cache.stats().idle == 1

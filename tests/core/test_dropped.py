@@ -22,6 +22,7 @@ from tests.core.tools import (
     alease,
     in_turn,
     lease,
+    resource_warning,
     start,
     sweep,
     until,
@@ -46,7 +47,7 @@ def test_i3_a_lease_dropped_without_return_comes_back_and_names_its_line(
     box[0].__enter__()
     cache.invalidate("k")
 
-    with pytest.warns(ResourceWarning) as warned:
+    with resource_warning() as warned:
         box.clear()
 
     (message,) = [str(warning.message) for warning in warned]
@@ -79,7 +80,7 @@ def test_i3_a_dropped_lease_comes_back_without_the_collector(
     gc.collect()
     gc.disable()
     try:
-        with pytest.warns(ResourceWarning):
+        with resource_warning():
             lease_and_drop()
     finally:
         gc.enable()
@@ -107,7 +108,7 @@ def test_i3_a_lease_in_a_cycle_comes_back_with_the_collector(make_cache: MakeCac
             self.lease.__enter__()
 
     Handler()
-    with pytest.warns(ResourceWarning, match="in .*Handler.__init__"):
+    with resource_warning("in .*Handler.__init__"):
         gc.collect()
 
     assert cache.stats().idle == 1
@@ -121,7 +122,7 @@ def test_i3_a_dropped_exclusive_lease_passes_its_turn_on(make_cache: MakeCache) 
     waiter = start(lease, cache)
     until_waiting(cache, 1)
 
-    with pytest.warns(ResourceWarning):
+    with resource_warning():
         box.clear()
 
     waiter.result(WAIT)
@@ -135,7 +136,7 @@ def test_i3_a_lease_dropped_by_a_task_comes_back(make_cache: MakeCache) -> None:
         leased = cache.lease("k")
         await leased.__aenter__()
 
-    with pytest.warns(ResourceWarning, match="in .*main"):
+    with resource_warning("in .*main"):
         asyncio.run(main())
 
     assert cache.stats().idle == 1
@@ -216,7 +217,7 @@ def test_i3_a_dropped_lease_that_was_watched_names_its_stack(make_cache: MakeCac
     def taken_here() -> None:
         cache.lease("k").__enter__()
 
-    with pytest.warns(ResourceWarning, match="in taken_here"):
+    with resource_warning("in taken_here"):
         taken_here()
 
 
@@ -230,7 +231,7 @@ def test_i3_threads_that_die_with_a_lease_give_it_back(make_cache: MakeCache) ->
         raise KeyError("this thread is done for")
 
     thread = threading.Thread(target=_swallow, args=(die,))
-    with pytest.warns(ResourceWarning, match="in .*die"):
+    with resource_warning("in .*die"):
         in_turn(thread.start, thread.join)
 
     assert cache.stats().idle == 1

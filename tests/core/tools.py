@@ -12,8 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -240,6 +241,14 @@ async def auntil(condition: Callable[[], object], what: str = "a condition") -> 
         if time.monotonic() > deadline:
             pytest.fail(f"{what} did not come about")
         await asyncio.sleep(0.001)
+
+
+@contextmanager
+def resource_warning(match: str | None = None) -> Iterator[pytest.WarningsRecorder]:
+    """A ResourceWarning is given within the block, or soon after it, on whatever thread."""
+    with pytest.warns(ResourceWarning, match=match) as warned:  # noqa: PT031 - it is the caller's
+        yield warned
+        until(lambda: len(warned), "a ResourceWarning")
 
 
 def waiting(cache: ClientCache[Any, Any]) -> int:
