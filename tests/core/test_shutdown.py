@@ -271,6 +271,22 @@ def test_i3_a_cache_dropped_during_a_build_closes_what_that_makes(gate: Gate) ->
     until(lambda: gate.calls[0].client.closes == 1)
 
 
+def test_i3_a_deadline_holds_without_a_close_timeout(
+    make_cache: MakeCache, gate: Gate, shut: Close
+) -> None:
+    """A close that hangs without a bound does not keep `close` beyond its own deadline."""
+    going = threading.Event()
+    cache = make_cache(close=lambda client: going.wait(), close_timeout=None)
+    gate.open()
+    lease(cache)
+    try:
+        start(shut, cache, timeout=0.01).result(WAIT)
+        assert cache.stats().closed == 0
+    finally:
+        going.set()
+    until(lambda: cache.stats().closed == 1)
+
+
 AT_EXIT = """
 import sys, threading
 from llmkeep import ClientCache

@@ -46,7 +46,7 @@ class Factory:
     def build(self, key: Any) -> Client:
         """Takes a moment, and fails now and then."""
         client, pause = self._begin(key, None)
-        time.sleep(pause)
+        time.sleep(pause)  # the load itself; nothing relies on how long it is
         return self._end(key, None, client)
 
     async def abuild(self, key: Any) -> Client:
@@ -142,7 +142,7 @@ class Storm:
             if samples % 50 == 0:
                 self.cache.clear()
             samples += 1
-            time.sleep(0.002)
+            time.sleep(0.002)  # between two samples
         return samples
 
 

@@ -172,12 +172,6 @@ class ClientCache(Generic[S, T]):
         """Make the instance of `spec` ready without blocking the loop."""
         await self._await_for(freeze(spec), timeout, build, None)
 
-    def _wait(self, lease: Lease[T]) -> None:
-        self._wait_for(lease.spec, lease.timeout, lease.build, lease)
-
-    async def _await(self, lease: Lease[T]) -> None:
-        await self._await_for(lease.spec, lease.timeout, lease.build, lease)
-
     def _wait_for(
         self,
         spec: Spec,
@@ -320,7 +314,7 @@ class ClientCache(Generic[S, T]):
 
         Waits up to `timeout` seconds for the leases that are out, then closes their instances
         under them and tells where they were taken (a ResourceWarning, and LeaseBroken events);
-        the closes themselves get `close_timeout`: with None, one that hangs is waited for.
+        the closes themselves get `close_timeout`, or without one `timeout` once more.
         """
         ledger, closer, waiter = self._ledger, self._closer, ThreadWaiter()
         closer.blocked_loop = waiter.blocks
@@ -331,7 +325,7 @@ class ClientCache(Generic[S, T]):
             if not waiter.wait(_after(timeout)):
                 last = ThreadWaiter()
                 self._break_leases(waiter, last)
-                last.wait(self._last_deadline())
+                last.wait(self._last_deadline(timeout))
         finally:
             closer.blocked_loop = None
 
@@ -343,7 +337,7 @@ class ClientCache(Generic[S, T]):
         if not await waiter.wait(_after(timeout)):
             last = TaskWaiter(loop)
             self._break_leases(waiter, last)
-            await last.wait(self._last_deadline())
+            await last.wait(self._last_deadline(timeout))
 
     def __enter__(self) -> ClientCache[S, T]:
         return self
@@ -403,9 +397,9 @@ class ClientCache(Generic[S, T]):
                 source=self,
             )
 
-    def _last_deadline(self) -> float | None:
+    def _last_deadline(self, timeout: float | None) -> float | None:
         limit = self._policy.close_timeout
-        return _after(None if limit is None else limit + 1.0)
+        return _after(timeout if limit is None else limit + 1.0)
 
     # -- loops, forks, exit ------------------------------------------------------------------------
 

@@ -4,7 +4,8 @@
 2. Nothing foreign runs under it: no factory, close, weigher, label, subscriber or `__eq__`, no
    waiting, no waking. A decision made under it leaves what is to be done in `outbox`, and whoever
    releases the lock does that.
-3. Nobody takes a second lock while holding it.
+3. Nobody takes a second lock while holding it, but for the housekeeper's bell after an interruption
+   (rule 6).
 4. Returning a lease never waits for it (a finalizer, the collector or a signal handler may be the
    one who returns), and neither does the end of a wait or of a build: where the lock is taken, word
    is left in `inbox`. It is read at the beginning of every section, so that what a thread has

@@ -53,7 +53,7 @@ class Lease(Generic[T]):
         cache = self.cache
         ledger = cache._ledger
         if not ledger.take(ledger.home, self):
-            cache._wait(self)
+            cache._wait_for(self.spec, self.timeout, self.build, self)
         instance = self.instance
         client = instance.client  # type: ignore[union-attr]
         if client is None:
@@ -79,7 +79,7 @@ class Lease(Generic[T]):
         self.token = WAITING
         cache = self.cache
         if not cache._ledger.take(cache._home_here(), self):
-            await cache._await(self)
+            await cache._await_for(self.spec, self.timeout, self.build, self)
         instance = self.instance
         client = instance.client  # type: ignore[union-attr]
         if client is None:

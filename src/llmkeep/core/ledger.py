@@ -1,7 +1,8 @@
 """All bookkeeping of one cache: who may have what, what is being built, what is retired.
 
-The ledger decides and does nothing else: every method expects the guard to be held, runs no
-foreign code, waits for nothing, and leaves what is to be done in the guard's outbox.
+The ledger decides and does nothing else: it runs no foreign code, waits for nothing, and leaves
+what is to be done in the guard's outbox. All expect the guard to be held (`decide`, `leave_word`),
+but for `take`, `give_back` and `sweep`, which enter it themselves.
 """
 
 from __future__ import annotations
@@ -481,9 +482,15 @@ class Ledger(Guard):
             self.abandon(flight, reason)
         if instance is not None:
             self.retire(instance, reason)
-        slot.failure = None  # who invalidates wants a new attempt, not an old error
+        self.forget_failure(slot)  # who invalidates wants a new attempt, not an old error
         self.advance(slot)
         return instance is not None or flight is not None
+
+    def forget_failure(self, slot: Slot) -> None:
+        """No longer tell the last failure. Its traceback holds foreign things: they go outside."""
+        if slot.failure is not None:
+            self.outbox.append(partial(_let_go, slot.failure))
+            slot.failure = None
 
     def retire_key(self, home: Home, key: Key, reason: str) -> bool:
         """`retire_slot` for the slot of `key`, if there is one."""

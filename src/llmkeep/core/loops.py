@@ -17,14 +17,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iter
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 if TYPE_CHECKING:  # `import llmkeep` must not load asyncio
     from asyncio import AbstractEventLoop, TimerHandle
 
 T = TypeVar("T")
 
-_TEN_YEARS = 10 * 365 * 24 * 3600.0
+#: In seconds; what a timer has that is never to go off.
+TEN_YEARS: Final = 10 * 365 * 24 * 3600.0
 
 
 class LoopEnd:
@@ -75,7 +76,7 @@ def hold_until_closed(loop: AbstractEventLoop, thing: object) -> TimerHandle:
     would keep a loop alive that everybody has dropped. Call it, and cancel the handle, on the
     loop's thread.
     """
-    return loop.call_later(_TEN_YEARS, _let_go, thing, context=Context())
+    return loop.call_later(TEN_YEARS, _let_go, thing, context=Context())
 
 
 @types.coroutine

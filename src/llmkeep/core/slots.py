@@ -201,6 +201,8 @@ class Flight:
         self.abandoned: str | None = None
         self.timed_out = False
         self.over = False
+        # Popped by who runs the build: without a lock, and for the first who asks only. After an
+        # interruption a build may be launched twice.
         self._unclaimed = [None]
 
     @property

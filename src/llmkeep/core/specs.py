@@ -113,6 +113,7 @@ def freeze(spec: Any) -> Spec:
     return Spec(value, _key_of(_written(structure)))
 
 
+# In memory only, as the specs of any cache are; a text that is a credential is no worse off here.
 @lru_cache(maxsize=1024)
 def _freeze_text(spec: str) -> Spec:
     return Spec(spec, _key_of(_written(("str", spec))))

@@ -99,7 +99,7 @@ def _backoffs(ledger: Ledger, now: float) -> float | None:
     """Forget failures that need no longer be told."""
     for slot in list(ledger.backoffs):
         if slot.failure is None or slot.failure[2] <= now:
-            slot.failure = None
+            ledger.forget_failure(slot)
             del ledger.backoffs[slot]
             ledger.advance(slot)
     return min((each.failure[2] for each in ledger.backoffs if each.failure), default=None)

@@ -9,14 +9,12 @@ import sys
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from .loops import TEN_YEARS
 
 if TYPE_CHECKING:
     import asyncio
-
-
-#: Ten years, in seconds.
-WITHOUT_LIMIT: Final = 10 * 365 * 24 * 3600.0
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -126,7 +124,7 @@ class TaskWaiter(Waiter):
         future: asyncio.Future[bool] = loop.create_future()
         self._future = weakref.ref(future)
         # The timer also holds the future, and with it a task that nobody else refers to.
-        left = WITHOUT_LIMIT if deadline is None else max(deadline - time.monotonic(), 0.0)
+        left = TEN_YEARS if deadline is None else max(deadline - time.monotonic(), 0.0)
         timer = loop.call_later(left, self._expire, future)
         try:
             return await future
