@@ -8,16 +8,27 @@ is not here: those variables mean what they mean elsewhere.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Final
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from llmkeep.core.errors import LLMKeepError
 
 try:
-    from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+    from pydantic import (
+        AfterValidator,
+        BaseModel,
+        BeforeValidator,
+        ConfigDict,
+        Field,
+        StringConstraints,
+        ValidationError,
+    )
     from pydantic.fields import FieldInfo
     from pydantic_settings import (
         BaseSettings,
         EnvSettingsSource,
+        NoDecode,
         PydanticBaseSettingsSource,
         SettingsConfigDict,
     )
@@ -28,7 +39,46 @@ except ImportError as missing:
 
 _DELIMITER: Final = "__"
 
+#: Servers of the model context protocol by name, as `langchain-mcp-adapters` takes them.
+Servers = dict[str, dict[str, Any]]
+
+
+def _listed(value: object) -> object:
+    """The parts of a text, which is a JSON list or is parted by commas."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return _read(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _read(value: object) -> object:
+    """What a text holds as JSON; nothing, if it is empty."""
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        return {}
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"it is not JSON: {error}") from None
+
+
+def _checked_servers(servers: Servers) -> Servers:
+    for name, server in servers.items():
+        if not server.keys() & {"command", "url"}:
+            raise ValueError(f"the server {name!r:.80} has neither a command nor a url")
+    return servers
+
+
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+BuiltinTool = Literal["calculator", "current_time", "notes"]
+
+# NoDecode: the source reads lists as JSON alone, and answers bad JSON in words of its own.
+Names = Annotated[tuple[Name, ...], NoDecode, BeforeValidator(_listed)]
+BuiltinTools = Annotated[tuple[BuiltinTool, ...], NoDecode, BeforeValidator(_listed)]
+MCPServers = Annotated[Servers, NoDecode, BeforeValidator(_read), AfterValidator(_checked_servers)]
 
 
 class SettingsError(LLMKeepError, ValueError):
@@ -83,6 +133,33 @@ class AgentSettings(_Section):
     max_steps: int = Field(default=50, ge=2)
     """How many steps one answer may take; asking the model is one, each round of tools another."""
 
+    tools: Names = ()
+    """Tools of one's own, `package.module:name` each: by commas, or a JSON list."""
+
+    builtin_tools: BuiltinTools = ("calculator", "current_time", "notes")
+    """Which of ours there are: by commas, or a JSON list. `notes` needs a `db_session`."""
+
+    mcp_servers: MCPServers = Field(default_factory=dict, repr=False)
+    """Servers whose tools there are too, by name, in JSON: each has a `command` or a `url`."""
+
+    approve_tools: Names = ()
+    """Tools that need approval, beside those marked in code; `*` is every tool."""
+
+    approval_timeout: Seconds = 86400.0
+    """Seconds after which a call that waits for approval counts as declined."""
+
+    tool_timeout: Seconds = 60.0
+    """Seconds that one call of a tool may take."""
+
+    tool_threads: int = Field(default=32, ge=1)
+    """Threads for synchronous tools; a call that finds all of them busy fails as busy."""
+
+    context_tokens: int | None = Field(default=None, ge=1)
+    """How many tokens a model can read. None: what its profile says, else 8,192."""
+
+    context_strategy: Literal["trim", "summarize"] = "trim"
+    """What is done with a conversation that grows longer than that."""
+
 
 class _Variables(EnvSettingsSource):
     """The environment, leaf by leaf: a variable named just `LLM` or `AGENTS` is somebody else's."""
@@ -127,9 +204,21 @@ def load() -> Settings:
 def _refusal(error: ValidationError, *prefix: str) -> SettingsError:
     """One line for the first thing that is wrong: the variable, what was expected, what came."""
     first = error.errors(include_url=False)[0]
-    variable = _DELIMITER.join((*prefix, *map(str, first["loc"]))).upper()
-    message = first["msg"][:1].lower() + first["msg"][1:]
-    return SettingsError(f"{variable}: {message}, got {first['input']!r:.80}")
+    place = [*prefix, *map(str, first["loc"])]
+    variable, inside = place[:2], place[2:]
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if inside:
+        message = f"at {'.'.join(inside):.80}: {message}"
+    return SettingsError(f"{_DELIMITER.join(variable).upper()}: {message}{_shown(place, first)}")
+
+
+def _shown(place: list[str], first: Mapping[str, Any]) -> str:
+    """What came, where nothing else is in it: a server has its credentials in its settings."""
+    value = first["input"]
+    if "mcp_servers" not in place and isinstance(value, str | int | float | None):
+        return f", got {value!r:.80}"
+    return "" if first["type"] == "value_error" else f", got a {type(value).__name__}"
 
 
 settings: Final = load()
