@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, Final, final
 from uuid import UUID
 
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import (
-    BaseCheckpointSaver,
-    ChannelVersions,
-    Checkpoint,
-    CheckpointMetadata,
-    CheckpointTuple,
-    DeltaChannelHistory,
-)
+from langgraph.checkpoint.base import ChannelVersions
 from langgraph.checkpoint.memory import InMemorySaver
 from typing_extensions import override
 
 from llmkeep.core import ClientCache, Lease
 from llmkeep.core.events import Event, Retired
+
+from .leased_saver import LeasedSaver
+from .pruning import Row, row_of, superseded
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +38,7 @@ def thread_of(user_id: UserId, session_id: str) -> str:
     return json.dumps([user_id if isinstance(user_id, str | int) else str(user_id), session_id])
 
 
-class ConversationMemory(BaseCheckpointSaver[str]):
+class ConversationMemory(LeasedSaver):
     """A checkpoint saver in memory that forgets the conversations which were idle for longest.
 
     For every thread and event loop at once. A forked child starts without memories. `close` one
@@ -59,8 +56,8 @@ class ConversationMemory(BaseCheckpointSaver[str]):
         self._max_conversations: Final = max_conversations
         self._said = False
         # One saver for each conversation: to forget one is to drop it, whatever the others hold.
-        self._conversations: Final = ClientCache[str, InMemorySaver](
-            lambda _thread: InMemorySaver(),
+        self._conversations: Final = ClientCache[str, Conversation](
+            lambda _thread: Conversation(),
             name="conversations",
             label=lambda _thread: "conversation",
             max_idle=max_conversations,
@@ -68,7 +65,7 @@ class ConversationMemory(BaseCheckpointSaver[str]):
         )
         self._conversations.subscribe(self._notice)
 
-    def hold(self, thread_id: str) -> Lease[InMemorySaver]:
+    def hold(self, thread_id: str) -> Lease[Conversation]:
         """Keep a conversation from being forgotten, for the length of a `with` statement."""
         return self._conversations.lease(thread_id)
 
@@ -84,6 +81,24 @@ class ConversationMemory(BaseCheckpointSaver[str]):
         """Forget every conversation, and take no more."""
         self._conversations.close()
 
+    @override
+    def delete_thread(self, thread_id: str) -> None:
+        self._conversations.invalidate(thread_id)
+
+    @override
+    async def adelete_thread(self, thread_id: str) -> None:
+        self.delete_thread(thread_id)
+
+    @override
+    def _lease(self, thread_id: str | None) -> Lease[Conversation]:
+        if thread_id is None:
+            raise ValueError("name the conversation: config['configurable']['thread_id']")
+        return self.hold(thread_id)
+
+    @override
+    def _alease(self, thread_id: str | None) -> _AtOnce:
+        return _AtOnce(self._lease(thread_id))
+
     def _notice(self, event: Event) -> None:
         if isinstance(event, Retired) and event.reason == "evicted" and not self._said:
             self._said = True
@@ -93,120 +108,71 @@ class ConversationMemory(BaseCheckpointSaver[str]):
                 self._max_conversations,
             )
 
-    # --- the checkpoint saver's interface: each call goes to its conversation's own --------------
+
+@final
+class Conversation(InMemorySaver):
+    """The saver of one conversation; lives until that is forgotten."""
 
     @override
-    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        with self.hold(_thread(config)) as saver:
-            return saver.get_tuple(config)
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        # Without a lock: whatever is put meanwhile follows a checkpoint that stays.
+        for thread, spaces in [*self.storage.items()]:
+            found = self._checkpoints(spaces)
+            gone = superseded(row for row, _ in found.values())
+            kept = {
+                (namespace, *version)
+                for (namespace, name), (_, versions) in found.items()
+                if (namespace, name) not in gone
+                for version in versions.items()
+            }
+            for namespace, name in gone:
+                for version in found[namespace, name][1].items():
+                    if (namespace, *version) not in kept:
+                        self.blobs.pop((thread, namespace, *version), None)
+                self.writes.pop((thread, namespace, name), None)
+                del spaces[namespace][name]
+                if not spaces[namespace]:
+                    del spaces[namespace]
+
+    def _checkpoints(
+        self, spaces: Mapping[str, Mapping[str, Any]]
+    ) -> dict[tuple[str, str], tuple[Row, ChannelVersions]]:
+        """What is stored, by namespace and id, with the versions of the values that it is of."""
+        found = {}
+        for namespace, space in [*spaces.items()]:
+            for name, (checkpoint, metadata, parent) in [*space.items()]:
+                row = row_of(namespace, name, parent, self.serde.loads_typed(metadata))
+                versions = self.serde.loads_typed(checkpoint)["channel_versions"]
+                found[namespace, name] = row, versions
+        return found
 
     @override
-    def list(
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        self.prune(thread_ids, strategy=strategy)
+
+
+@final
+class _AtOnce(AbstractAsyncContextManager[Conversation]):
+    """A lease that is entered without waiting: making a saver in memory takes no time.
+
+    A loop may do it as it is, and its calls are done in one step.
+    """
+
+    def __init__(self, lease: Lease[Conversation]) -> None:
+        self._lease = lease
+
+    @override
+    async def __aenter__(self) -> Conversation:
+        return self._lease.__enter__()
+
+    @override
+    async def __aexit__(
         self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> Iterator[CheckpointTuple]:
-        if config is None:
-            raise ValueError("name the conversation: config['configurable']['thread_id']")
-        with self.hold(_thread(config)) as saver:
-            found = [*saver.list(config, filter=filter, before=before, limit=limit)]
-        return iter(found)
-
-    @override
-    def put(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        with self.hold(_thread(config)) as saver:
-            return saver.put(config, checkpoint, metadata, new_versions)
-
-    @override
-    def put_writes(
-        self,
-        config: RunnableConfig,
-        writes: Sequence[tuple[str, Any]],
-        task_id: str,
-        task_path: str = "",
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        with self.hold(_thread(config)) as saver:
-            saver.put_writes(config, writes, task_id, task_path)
-
-    @override
-    def delete_thread(self, thread_id: str) -> None:
-        self._conversations.invalidate(thread_id)
-
-    @override
-    def get_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        with self.hold(_thread(config)) as saver:
-            return saver.get_delta_channel_history(config=config, channels=channels)
-
-    @override
-    def get_next_version(self, current: str | None, channel: None) -> str:
-        return _VERSIONS.get_next_version(current, channel)
-
-    # Nothing here waits for anything, so a loop may run it as it is.
-
-    @override
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return self.get_tuple(config)
-
-    @override
-    async def alist(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[CheckpointTuple]:
-        for each in self.list(config, filter=filter, before=before, limit=limit):
-            yield each
-
-    @override
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        return self.put(config, checkpoint, metadata, new_versions)
-
-    @override
-    async def aput_writes(
-        self,
-        config: RunnableConfig,
-        writes: Sequence[tuple[str, Any]],
-        task_id: str,
-        task_path: str = "",
-    ) -> None:
-        self.put_writes(config, writes, task_id, task_path)
-
-    @override
-    async def adelete_thread(self, thread_id: str) -> None:
-        self.delete_thread(thread_id)
-
-    @override
-    async def aget_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        return self.get_delta_channel_history(config=config, channels=channels)
-
-
-#: Asked for version numbers alone.
-_VERSIONS: Final = InMemorySaver()
-
-
-def _thread(config: RunnableConfig) -> str:
-    return str(config["configurable"]["thread_id"])
+        self._lease.__exit__(kind, error, trace)
 
 
 #: The default saver, one for the process.
