@@ -19,7 +19,7 @@ import socket
 import struct
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
 from typing import Any, Self
 
@@ -141,9 +141,7 @@ class Scripted:
         finally:
             asked.over.set()
 
-    async def _stream(
-        self, asked: Asked, scope: _Message, receive: _Receive, send: _Send
-    ) -> None:
+    async def _stream(self, asked: Asked, scope: _Message, receive: _Receive, send: _Send) -> None:
         """Send the answer, as long as the client is there."""
         sending = asyncio.create_task(self._send(asked, scope, send))
         leaving = asyncio.create_task(_left(receive))
@@ -185,10 +183,8 @@ class Scripted:
         return self.answers(asked)
 
     def _break(self, client: tuple[str, int], how: Broken) -> None:
-        [connection] = [
-            each for each in self._server.server_state.connections if each.client == client
-        ]
-        transport: Any = connection.transport
+        connections: Iterable[Any] = self._server.server_state.connections
+        transport = next(each.transport for each in connections if each.client == client)
         if how is Broken.RESET:
             linger = struct.pack("ii", 1, 0)  # close at once, and tell so by a reset
             transport.get_extra_info("socket").setsockopt(
@@ -198,12 +194,12 @@ class Scripted:
 
 
 async def _whole_body(receive: _Receive) -> bytes:
-    body = b""
+    parts: list[bytes] = []
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        parts.append(message.get("body", b""))
         if not message.get("more_body"):
-            return body
+            return b"".join(parts)
 
 
 async def _left(receive: _Receive) -> None:

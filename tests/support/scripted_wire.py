@@ -215,7 +215,7 @@ class Anthropic:
         return {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
 
     def _start(self, usage: Usage) -> bytes:
-        message = {
+        message: dict[str, Any] = {
             "id": "msg_scripted",
             "type": "message",
             "role": "assistant",
