@@ -15,8 +15,9 @@ from pydantic import Field
 
 from .calculator import calculate
 from .clock import tell_time
+from .marks import is_marked, needs_approval
 
-__all__ = ["BUILTIN_TOOLS", "calculator", "current_time"]
+__all__ = ["BUILTIN_TOOLS", "calculator", "current_time", "is_marked", "needs_approval"]
 
 
 def calculator(
