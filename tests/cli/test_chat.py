@@ -1,60 +1,14 @@
-"""`llmkeep chat` as people meet it: a process, a pipe or a terminal, and a provider on a socket."""
+"""`llmkeep chat` through a pipe: a process, and a provider on a socket."""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 
-import pexpect
 import pytest
 from llmock.scenarios import Match, Reply
 
-COMMAND = [sys.executable, "-m", "llmkeep.cli"]
-PATIENCE = 60.0
-PROMPT = "you> "
-
-
-def run(*arguments: str, lines: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        input=lines,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-
-
-@contextmanager
-def terminal(*arguments: str) -> Iterator[pexpect.spawn[str]]:
-    """The program in a pseudo-terminal; its end is the caller's to ask for."""
-    child = pexpect.spawn(
-        COMMAND[0],
-        [*COMMAND[1:], *arguments],
-        env={**os.environ, "TERM": "dumb", "NO_COLOR": "1"},
-        encoding="utf-8",
-        timeout=PATIENCE,
-        dimensions=(40, 100),
-        echo=False,
-    )
-    try:
-        yield child
-    finally:
-        child.close(force=True)
-
-
-def end(child: pexpect.spawn[str]) -> int:
-    child.sendeof()
-    child.expect(pexpect.EOF)
-    child.wait()
-    return child.exitstatus or 0
-
+from tests.cli.processes import run
 
 # --- without a conversation ------------------------------------------------------------------
 
@@ -147,62 +101,3 @@ def test_the_model_in_the_box_talks_and_says_what_it_is():
     assert len(ended.stdout.strip()) > 0
     assert "demonstration model" in ended.stderr
     assert "OPENAI_API_KEY" in ended.stderr
-
-
-# --- in a terminal ---------------------------------------------------------------------------
-
-needs_terminals = pytest.mark.skipif(not hasattr(pexpect, "spawn"), reason="no pseudo-terminals")
-
-
-@needs_terminals
-def test_a_conversation_in_a_terminal(llmock):
-    llmock.call_tool("calculator", {"expression": "6 * 7"}).reply("It is 42.").reply("You did.")
-    with terminal("chat") as child:
-        child.expect_exact("Talking with openai:gpt-5-mini")
-        child.expect_exact(PROMPT)
-        child.sendline("6 * 7?")
-        child.expect_exact('calculator(expression="6 * 7")')
-        child.expect_exact("calculator: 42")
-        child.expect_exact("It is 42.")
-        child.expect_exact(PROMPT)
-        child.sendline("did I ask?")
-        child.expect_exact("You did.")
-        child.expect_exact(PROMPT)
-        assert end(child) == 0
-    assert "6 * 7?" in str(llmock.requests[-1].body)
-
-
-@needs_terminals
-def test_ctrl_c_stops_the_answer_and_not_the_program(llmock):
-    llmock.reply("one two three four five six").stall(after_chunks=5, seconds=60).reply("Here.")
-    with terminal("chat") as child:
-        child.expect_exact(PROMPT)
-        child.sendline("talk")
-        child.expect_exact("one two")
-        child.sendintr()
-        child.expect_exact("stopped")
-        child.expect_exact(PROMPT)
-        child.sendintr()
-        child.expect_exact(PROMPT)
-        child.sendline("still there?")
-        child.expect_exact("Here.")
-        child.expect_exact(PROMPT)
-        assert end(child) == 0
-    first, second = llmock.requests
-    assert not first.completed
-    assert first.duration < 30
-    assert second.completed
-
-
-@needs_terminals
-def test_an_error_in_a_terminal_is_a_line_and_the_conversation_goes_on(llmock):
-    llmock.fail(404, message="no such model").reply("Fine.")
-    with terminal("chat") as child:
-        child.expect_exact(PROMPT)
-        child.sendline("hi")
-        child.expect_exact("error: the provider answered HTTP 404")
-        child.expect_exact(PROMPT)
-        child.sendline("hi")
-        child.expect_exact("Fine.")
-        child.expect_exact(PROMPT)
-        assert end(child) == 0

@@ -18,12 +18,13 @@ from ag_ui.core import (
 )
 from rich.console import Console
 
-from llmkeep.cli.screen import MAX_RESULT, Screen
+from llmkeep.cli.screen import PlainScreen
+from llmkeep.cli.text import MAX_RESULT
 
 
 def shown(*events: Event) -> tuple[str, str]:
     answers, notes = (Console(file=io.StringIO(), width=80, markup=False) for _ in range(2))
-    screen = Screen(answers, notes, clock=lambda: 0.0)
+    screen = PlainScreen(answers, notes, clock=lambda: 0.0)
     for event in events:
         screen.show(event)
     return answers.file.getvalue(), notes.file.getvalue()  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ Light: what a command needs is imported when it runs.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,6 +45,20 @@ def chat(
     base_url: Annotated[
         str | None, typer.Option(help="The address of an OpenAI-compatible server.")
     ] = None,
+    session: Annotated[
+        str | None, typer.Option(help="The conversation to go on with, or to begin.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="The whole input is one message.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write AG-UI events, one JSON object a line.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Approve every tool call that asks for it.")
+    ] = False,
+    data_folder: Annotated[
+        Path | None,
+        typer.Option(envvar="LLMKEEP_DATA_FOLDER", help="Where conversations are kept."),
+    ] = None,
 ) -> None:
     """Talk with a model. With a pipe for input, answer each line and end.
 
@@ -54,11 +69,12 @@ def chat(
 
     try:
         from .chat import talk
+        from .options import Options
 
-        is_well = talk(model, base_url)
+        status = talk(Options(model, base_url, session, data_folder, once, as_json, yes))
     except (BrokenPipeError, ModuleNotFoundError):
         raise  # nobody reads on: typer ends quietly; an extra is missing: `main` says which
     except Exception as error:  # a person is at the other end: no traceback
         typer.echo(f"llmkeep: {one_line(error)}", err=True)
         raise typer.Exit(1) from None
-    sys.exit(0 if is_well else 1)
+    sys.exit(status)

@@ -35,6 +35,13 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 #: The model in the box.
 BOX: Final = "local:smollm2"
 
+#: What is said of it.
+DEMONSTRATION: Final = (
+    "This is a small demonstration model: it talks and calls tools, but do not rely on what it "
+    "says.\nFor a real one set OPENAI_API_KEY or ANTHROPIC_API_KEY, start a local server such as "
+    "Ollama, or see\n--model and --base-url; `llmkeep doctor` tells what works here."
+)
+
 #: Seconds that a server on this machine gets to say which models it has, and one elsewhere.
 LOOPBACK_TIMEOUT: Final = 0.5
 TIMEOUT: Final = 10.0

@@ -1,16 +1,16 @@
-"""What a conversation looks like: AG-UI events in, lines out.
+"""What a conversation looks like: AG-UI events in, something to read out.
 
-Nothing that a model or a tool says reaches the terminal as a control sequence.
+`PlainScreen` writes lines, for pipes and terminals that can do no more; `JsonScreen` the events
+themselves. The screen of a terminal is in `live_screen.py`. Nothing that a model or a tool says
+reaches a terminal as a control sequence.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, final
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, Protocol, final
 
 from ag_ui.core import (
     Event,
@@ -26,22 +26,35 @@ from ag_ui.core import (
 from rich.console import Console
 from rich.text import Text
 
-#: Characters of a tool's result that are shown.
-MAX_RESULT: Final = 1000
-
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+from .calls import Call, look_of
+from .text import arguments_text, cleaned
 
 
-@dataclass(slots=True)
-class _Call:
-    name: str
-    started: float
-    arguments: str = ""
+class Screen(Protocol):
+    """Shows events as they come."""
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+
+    def note(self, text: str) -> None:
+        """A line of the program's own."""
+
+    def fail(self, text: str) -> None:
+        """A line that says what went wrong."""
+
+    def answering(self) -> AbstractContextManager[object]:
+        """Around the events of one run."""
+
+    def refresh(self) -> None:
+        """Draw again what moves; called several times a second during a run."""
+
+    def hint(self, text: str) -> None:
+        """What is said while the run goes on."""
 
 
 @final
-class Screen:
-    """Shows events as they come. `answers` gets what the model says, `notes` everything else."""
+class PlainScreen:
+    """Lines. `answers` gets what the model says, `notes` everything else."""
 
     def __init__(
         self, answers: Console, notes: Console, clock: Callable[[], float] = time.monotonic
@@ -49,8 +62,19 @@ class Screen:
         self._answers: Final = answers
         self._notes: Final = notes
         self._clock: Final = clock
-        self._calls: Final[dict[str, _Call]] = {}
+        self._calls: Final[dict[str, Call]] = {}
         self._in_line = False
+
+    def answering(self) -> AbstractContextManager[object]:
+        """Nothing is to be done around a run."""
+        return nullcontext()
+
+    def refresh(self) -> None:
+        """Nothing moves."""
+
+    def hint(self, text: str) -> None:
+        """A line of its own."""
+        self.note(text)
 
     def show(self, event: Event) -> None:
         """Show one event."""
@@ -60,7 +84,7 @@ class Screen:
             case TextMessageEndEvent() | RunFinishedEvent():
                 self.end_line()
             case ToolCallStartEvent():
-                self._calls[event.tool_call_id] = _Call(event.tool_call_name, self._clock())
+                self._calls[event.tool_call_id] = Call(event.tool_call_name, self._clock())
             case ToolCallArgsEvent():
                 self._calls[event.tool_call_id].arguments += event.delta
             case ToolCallEndEvent():
@@ -73,12 +97,12 @@ class Screen:
     def note(self, text: str) -> None:
         """A line of the program's own."""
         self.end_line()
-        self._print(self._notes, text, "dim")
+        _print(self._notes, text, "dim")
 
     def fail(self, text: str) -> None:
         """A line that says what went wrong."""
         self.end_line()
-        self._print(self._notes, f"error: {text}", "bold red")
+        _print(self._notes, f"error: {text}", "bold red")
 
     def end_line(self) -> None:
         """Go to a new line, unless there already."""
@@ -87,42 +111,52 @@ class Screen:
             self._answers.print()
 
     def _say(self, text: str) -> None:
-        clean = _clean(text)
+        clean = cleaned(text)
         self._answers.print(Text(clean), end="", soft_wrap=True)
         self._answers.file.flush()
         self._in_line = not clean.endswith("\n")
 
-    def _show_call(self, call: _Call) -> None:
+    def _show_call(self, call: Call) -> None:
         self.end_line()
-        self._print(self._notes, f"  ⚙ {call.name}({_arguments(call.arguments)})", "cyan")
+        _print(self._notes, f"  ⚙ {call.name}({arguments_text(call.arguments)})", "cyan")
 
     def _show_result(self, event: ToolCallResultEvent) -> None:
         self.end_line()
-        call = self._calls.pop(event.tool_call_id)
-        content = event.content if isinstance(event.content, str) else "(not text)"
-        if len(content) > MAX_RESULT:
-            content = f"{content[: MAX_RESULT - 3]}..."
-        is_error = (event.metadata or {}).get("status") == "error"
-        sign, style = ("✗", "red") if is_error else ("→", "green")
-        seconds = self._clock() - call.started
-        self._print(self._notes, f"  {sign} {call.name}: {content} ({seconds:.1f} s)", style)
-
-    def _print(self, console: Console, text: str, style: str) -> None:
-        console.print(Text(_clean(text), style=style), soft_wrap=True)
+        call = self._calls.pop(event.tool_call_id, None) or Call("tool", self._clock())
+        answer(call, event, self._clock())
+        look = look_of(call.status or "")
+        sign = "→" if look.word == "" else look.sign
+        word = look.word if look.word in ("", "error") else f"{look.word}: "
+        word = "" if look.word == "error" else word
+        line = f"  {sign} {call.name}: {word}{call.result} ({call.seconds:.1f} s)"
+        _print(self._notes, line, look.style)
 
 
-def _clean(text: str) -> str:
-    return _CONTROL.sub("", text)
+@final
+class JsonScreen:
+    """The events themselves on standard output, one JSON object a line; the rest elsewhere."""
+
+    def __init__(self, notes: PlainScreen) -> None:
+        self._notes: Final = notes
+        self.note: Final = notes.note
+        self.fail: Final = notes.fail
+        self.answering: Final = notes.answering
+        self.refresh: Final = notes.refresh
+        self.hint: Final = notes.hint
+
+    def show(self, event: Event) -> None:
+        """Write one event."""
+        print(event.model_dump_json(by_alias=True), flush=True)
 
 
-def _arguments(text: str) -> str:
-    """Arguments as one would write them; as they came where they are no JSON object."""
-    try:
-        given = json.loads(text or "{}")
-    except ValueError:
-        return text
-    if not isinstance(given, dict):
-        return text
-    return ", ".join(
-        f"{name}={json.dumps(each, ensure_ascii=False)}" for name, each in given.items()
-    )
+def answer(call: Call, event: ToolCallResultEvent, now: float) -> None:
+    """Enter a result: its status and how long it took, as the event says or as was seen here."""
+    about = event.metadata or {}
+    seconds = about.get("duration")
+    if not isinstance(seconds, int | float):
+        seconds = now - call.started
+    call.answer(event.content, str(about.get("status", "success")), float(seconds))
+
+
+def _print(console: Console, text: str, style: str) -> None:
+    console.print(Text(cleaned(text), style=style), soft_wrap=True)

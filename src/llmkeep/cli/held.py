@@ -1,0 +1,117 @@
+"""The conversation that is being held: which one, with which model, and where it is kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Final, final
+from urllib.parse import urlsplit
+
+from ag_ui.core import Event, ResumeEntry, RunFinishedEvent
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from llmkeep.agents import ConversationHandler
+from llmkeep.agents.choice import split_model
+from llmkeep.settings import settings
+
+from .data import Kept
+from .pick import LOOPBACK, Pick
+
+#: Whose conversations they are, and the name of one that is not kept.
+USER: Final = "terminal"
+UNKEPT: Final = "terminal"
+
+
+@final
+class Held:
+    """One conversation at a time, with one model at a time; lives as long as the program.
+
+    Without `kept` nothing is written anywhere.
+    """
+
+    def __init__(self, kept: Kept | None) -> None:
+        self.kept: Final = kept
+        self.pick: Pick
+        #: None until the first message of a new conversation.
+        self.name: str | None = None
+        #: Tokens of the whole conversation, as far as they are known.
+        self.usage: dict[str, Any] = {}
+        self._handler: ConversationHandler
+        self._unkept = 0
+
+    async def use(self, pick: Pick) -> None:
+        """Talk with this model from here on. Where that raises, all is as it was."""
+        before = getattr(self, "pick", None)
+        _apply(pick)
+        try:
+            self._handler = await self._make_handler()
+        except BaseException:
+            if before is not None:
+                _apply(before)
+            raise
+        self.pick = pick
+
+    def begin_new(self) -> None:
+        """Leave the conversation; the next message begins another."""
+        self.name, self.usage = None, {}
+        self._unkept += 1
+
+    async def resume(self, name: str) -> int:
+        """Go on with the conversation of that name, or begin one; the number of its turns."""
+        self.begin_new()
+        self.name = name
+        found = None if self.kept is None else await self.kept.conversations.find(name)
+        if found is None:
+            return 0
+        self.usage = found.usage
+        return found.turns
+
+    async def answer(self, message: str) -> AsyncGenerator[Event, None]:
+        """The events of the answer."""
+        if self.kept is not None:
+            self.name = await self.kept.conversations.begin(message, self.name)
+        return self._handler.stream_response(message, self._session)
+
+    def go_on(self, answers: Sequence[ResumeEntry]) -> AsyncGenerator[Event, None]:
+        """The events after calls that waited for approval have their answers."""
+        return self._handler.resume(answers, self._session)
+
+    def stop(self) -> bool:
+        """Stop the answer under way, if there is one."""
+        return self._handler.stop(self._session)
+
+    async def count(self, end: Event | None) -> None:
+        """A turn has ended, with this event."""
+        if isinstance(end, RunFinishedEvent):
+            usage = (end.metadata or {}).get("conversationUsage")
+            if isinstance(usage, dict):
+                self.usage = usage
+        if self.kept is not None and self.name is not None:
+            await self.kept.conversations.count(self.name, self.usage)
+
+    @property
+    def _session(self) -> str:
+        return self.name or f"{UNKEPT}-{self._unkept}"
+
+    async def _make_handler(self) -> ConversationHandler:
+        if self.kept is None:
+            return await ConversationHandler.create(USER, None)
+        memory = self.kept.memory
+
+        class KeptHandler(ConversationHandler):
+            @property
+            def checkpointer(self) -> BaseCheckpointSaver[Any]:
+                return memory
+
+        return await KeptHandler.create(USER, self.kept.session)
+
+
+def _apply(chosen: Pick) -> None:
+    """Make it what handlers use."""
+    settings.llm.default_provider, _ = split_model(chosen.model, settings.llm.default_provider)
+    settings.llm.base_url = chosen.base_url
+    settings.agents.conversation_handler_default_model = chosen.model
+    host = urlsplit(chosen.base_url or "").hostname
+    if host in LOOPBACK:  # a proxy leads away from this machine
+        for name in ("NO_PROXY", "no_proxy"):
+            os.environ[name] = ",".join(filter(None, [os.environ.get(name), host]))

@@ -1,0 +1,86 @@
+"""Markdown for a terminal: what a model writes, block by block.
+
+rich draws it. What is ours: nothing that was written is left out (HTML, addresses, single line
+ends), nothing in it is a control sequence, and a text that is still arriving is parted into blocks
+that are finished and the one that may still change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Final
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markdown import CodeBlock, Heading, Markdown, MarkdownElement
+from rich.syntax import Syntax
+from typing_extensions import override
+
+from .text import cleaned
+
+# Without HTML, images and references: rich would leave them out, so they are shown as written.
+_PARSER: Final = (
+    MarkdownIt("commonmark", {"html": False})
+    .enable(["table", "strikethrough"])
+    .disable(["reference", "image"])
+)
+
+
+def split(text: str) -> tuple[str, str]:
+    """The blocks of `text` that no further text can change, and the rest.
+
+    A block is finished when the next one has begun, in a line that is complete: the beginning of a
+    line does not tell yet what it will be.
+    """
+    complete = text[: text.rfind("\n") + 1]
+    starts = [token.map[0] for token in _PARSER.parse(complete) if token.level == 0 and token.map]
+    if not starts or starts[-1] == 0:
+        return "", text
+    lines = complete.splitlines(keepends=True)
+    at = sum(map(len, lines[: starts[-1]]))
+    return text[:at], text[at:]
+
+
+class _Heading(Heading):
+    """A heading, at the left whatever its level."""
+
+    LEVEL_ALIGN: ClassVar = {}
+
+
+class _CodeBlock(CodeBlock):
+    """Code on the terminal's own background."""
+
+    @override
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Syntax(
+            str(self.text).rstrip("\n"),
+            self.lexer_name,
+            theme="ansi_dark",
+            background_color="default",
+            word_wrap=True,
+            padding=(0, 2),
+        )
+
+
+class ChatMarkdown(Markdown):
+    """One piece of markdown."""
+
+    elements: ClassVar[dict[str, type[MarkdownElement]]] = {
+        **Markdown.elements,
+        "heading_open": _Heading,
+        "fence": _CodeBlock,
+        "code_block": _CodeBlock,
+    }
+
+    def __init__(self, text: str) -> None:
+        super().__init__("", hyperlinks=False)
+        self.parsed = _PARSER.parse(text)
+
+    @override
+    def _flatten_tokens(self, tokens: Iterable[Token]) -> Iterable[Token]:
+        for token in super()._flatten_tokens(tokens):
+            if token.type == "softbreak":
+                token.type = "hardbreak"  # a line end is a line end: verses, addresses, lists
+            token.content = cleaned(token.content)  # an entity may have been decoded
+            yield token

@@ -1,0 +1,92 @@
+"""The line that one writes: history, several lines, and what Ctrl-C and Ctrl-D do in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, final
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import WordCompleter
+from prompt_toolkit.filters import is_searching
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.shortcuts import CompleteStyle
+
+from .interrupts import Interrupts
+
+PROMPT: Final = "you> "
+CONTINUED: Final = "...> "
+
+
+@final
+class Prompt:
+    """Asks for lines; lives as long as the program.
+
+    Enter sends; Alt-Enter, Ctrl-J or a backslash at the end goes on in a new line. Ctrl-C clears
+    what was written, Ctrl-D in an empty line is the end of input.
+    """
+
+    def __init__(
+        self, interrupts: Interrupts, history: Path | None, commands: Sequence[str]
+    ) -> None:
+        self._interrupts: Final = interrupts
+        kept: History = InMemoryHistory() if history is None else FileHistory(history)
+        self._session: Final[PromptSession[str]] = PromptSession(
+            message=[("bold", PROMPT)],
+            multiline=True,
+            prompt_continuation=CONTINUED,
+            history=kept,
+            completer=WordCompleter(list(commands), sentence=True),
+            complete_while_typing=False,
+            complete_style=CompleteStyle.READLINE_LIKE,
+            key_bindings=self._bindings(),
+        )
+
+    async def ask(self) -> str:
+        """The next message. Raises EOFError at the end of input."""
+        self._interrupts.forget()
+        with self._interrupts.handled_by(self._clear):
+            return await self._session.prompt_async(
+                handle_sigint=False, set_exception_handler=False
+            )
+
+    async def question(self, text: str, default: str = "") -> str:
+        """The answer to a question of the program's. Raises EOFError for Ctrl-C and Ctrl-D."""
+        session: PromptSession[str] = PromptSession(
+            message=[("bold", f"{text} ")], interrupt_exception=EOFError
+        )
+        with self._interrupts.handled_by(
+            lambda: session.app.exit(exception=EOFError) if session.app.is_running else None
+        ):
+            return await session.prompt_async(
+                default=default, handle_sigint=False, set_exception_handler=False
+            )
+
+    def _clear(self) -> None:
+        self._session.default_buffer.reset()
+        self._session.app.invalidate()
+
+    def _bindings(self) -> KeyBindings:
+        keys = KeyBindings()
+
+        @keys.add("c-c", filter=~is_searching)
+        def _(_event: KeyPressEvent) -> None:
+            self._clear()
+
+        @keys.add("enter", filter=~is_searching)
+        def _(event: KeyPressEvent) -> None:
+            buffer = event.current_buffer
+            if buffer.document.is_cursor_at_the_end and buffer.text.endswith("\\"):
+                buffer.delete_before_cursor()
+                buffer.newline(copy_margin=False)
+            elif buffer.text.strip():
+                self._interrupts.release()  # from here on, Ctrl-C is meant for the answer
+                buffer.validate_and_handle()
+
+        @keys.add("escape", "enter")
+        @keys.add("c-j")
+        def _(event: KeyPressEvent) -> None:
+            event.current_buffer.newline(copy_margin=False)
+
+        return keys
