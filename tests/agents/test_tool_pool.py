@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import pytest
 from langchain.tools import ToolRuntime
 from langchain_core.callbacks import BaseCallbackHandler, CallbackManagerForToolRun
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import (
     BaseTool,
@@ -30,12 +30,11 @@ from langchain_core.tools import (
     tool,
 )
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from langgraph.prebuilt import ToolNode
-from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from llmkeep.agents import RunContext
 from llmkeep.agents.tool_pool import ToolBusy, is_pooled, is_synchronous, pool, pooled
+from tests.agents.calling import called
 from tests.agents.loops import on_loops_at_once
 
 PATIENCE = 30.0
@@ -294,16 +293,6 @@ async def test_context_variables_are_the_callers():
     assert ASKED_BY.get() == "me"
 
 
-async def through_a_graph(kept: BaseTool, context: object = None, **arguments: Any) -> Any:
-    """The tool's answer where a graph calls it."""
-    node = ToolNode([pooled(kept, 2)])
-    call = {"name": kept.name, "args": arguments, "id": "call-1", "type": "tool_call"}
-    state = {"messages": [AIMessage("", tool_calls=[call])]}
-    config: Any = {"configurable": {"__pregel_runtime": Runtime(context=context)}}
-    answer = await node.ainvoke(state, config)
-    return answer["messages"][0] if isinstance(answer, dict) else answer[0]
-
-
 async def test_what_a_graph_injects_arrives():
     @tool
     def injected(
@@ -317,7 +306,7 @@ async def test_what_a_graph_injects_arrives():
         assert "callbacks" in config
         return f"{city} {runtime.context.user_id} {call} {threading.current_thread().name}"
 
-    answer = await through_a_graph(injected, RunContext("ann", "s1"), city="Bern")
+    answer = await called(pooled(injected, 1), RunContext("ann", "s1"), city="Bern")
     assert answer.content == "Bern ann call-1 llmkeep-tool-injected"
     assert answer.tool_call_id == "call-1"
 
@@ -343,9 +332,9 @@ async def test_artifacts_and_commands_arrive():
         """Change the state."""
         return Command(update={"messages": [ToolMessage("changed", tool_call_id=call)]})
 
-    drawn = await through_a_graph(drawing)
+    drawn = await called(pooled(drawing, 1))
     assert (drawn.content, drawn.artifact) == ("a cat", b"\x00")
-    changed = await through_a_graph(go_on)
+    changed = await called(pooled(go_on, 1))
     assert isinstance(changed, Command)
     assert (changed.update or {})["messages"][0].content == "changed"
 
@@ -367,7 +356,7 @@ async def test_a_tool_of_a_class_of_its_own_runs_as_itself():
     """What it keeps is kept in the one object that its owner has."""
     counting = Counting()
     assert await pooled(counting, 1).ainvoke({"by": 2}) == "2 llmkeep-tool-counting"
-    assert (await through_a_graph(counting, by=3)).content == "5 llmkeep-tool-counting"
+    assert (await called(pooled(counting, 1), by=3)).content == "5 llmkeep-tool-counting"
     assert counting.calls == 5
     assert await pooled(counting, 1).arun({"by": 1}) == "6 llmkeep-tool-counting"
     assert pooled(counting, 1).invoke({"by": 1}) == "7 MainThread"

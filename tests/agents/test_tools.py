@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from langchain_core.tools import ToolException
+from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from llmkeep.agents.tools import BUILTIN_TOOLS
+from llmkeep.agents.tools import BUILTIN_TOOLS, builtin_tools
 from llmkeep.agents.tools.calculator import MAX_LENGTH, calculate
 from llmkeep.agents.tools.clock import tell_time
+from llmkeep.settings import SettingsError
 
 
 @pytest.mark.parametrize(
@@ -118,12 +120,17 @@ def test_current_time_refuses_what_is_no_zone(zone: str):
 
 
 def test_tools_are_described_and_typed():
-    shapes: Any = {tool.name: tool.get_input_jsonschema() for tool in BUILTIN_TOOLS}
+    """As a model is told, with an example for each argument."""
+    shapes: Any = {
+        each["name"]: each["parameters"]
+        for each in (convert_to_openai_tool(tool)["function"] for tool in BUILTIN_TOOLS)
+    }
     assert list(shapes) == ["calculator", "current_time"]
     assert shapes["calculator"]["required"] == ["expression"]
-    assert "required" not in shapes["current_time"]
+    assert not shapes["current_time"].get("required")
     for shape in shapes.values():
         assert all(each["description"] for each in shape["properties"].values())
+        assert all(each["examples"] for each in shape["properties"].values())
 
 
 def test_tools_work_blocking_and_on_a_loop():
@@ -131,3 +138,10 @@ def test_tools_work_blocking_and_on_a_loop():
     assert calculator.invoke({"expression": "6 * 7"}) == "42"
     assert asyncio.run(calculator.ainvoke({"expression": "6 * 7"})) == "42"
     assert "UTC" in asyncio.run(current_time.ainvoke({"time_zone": "UTC"}))
+
+
+def test_fewer_tools_are_the_same_objects():
+    assert builtin_tools(["current_time", "current_time"], database=True) == BUILTIN_TOOLS[1:]
+    assert builtin_tools([], database=True) == ()
+    with pytest.raises(SettingsError, match=r"^AGENTS__BUILTIN_TOOLS: .*'abacus'"):
+        builtin_tools(["abacus"], database=True)
