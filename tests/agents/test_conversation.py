@@ -15,6 +15,7 @@ import pytest
 from ag_ui.core import (
     Event,
     RunErrorEvent,
+    RunFinishedCancelledOutcome,
     RunFinishedEvent,
     RunStartedEvent,
     TextMessageContentEvent,
@@ -198,7 +199,7 @@ async def test_an_agent_that_cannot_be_made_ready_says_so_in_the_run(openai, mon
     monkeypatch.delenv("OPENAI_API_KEY")
     ConversationHandler.clear_llm_cache()
     events = await ask(handler, "hi")
-    assert kinds(events) == ["RUN_STARTED", "RUN_ERROR"]
+    assert kinds(events) == ["RUN_ERROR"]
     assert "OPENAI_API_KEY" in str(events[-1])
 
 
@@ -300,7 +301,7 @@ async def test_after_a_stop_the_conversation_goes_on(provider, llmock):
     assert text_of(await ask(handler, "still there?")) == "Here I am."
 
 
-async def test_a_run_that_somebody_else_cancels_says_so(openai):
+async def test_a_run_whose_task_somebody_else_cancels_ends_as_cancelled(openai):
     _stall(openai)
     handler = ConversationHandler("u", None)
     events = []
@@ -310,8 +311,8 @@ async def test_a_run_that_somebody_else_cancels_says_so(openai):
             [task] = [each for each in _other_tasks() if "llmkeep run" in each.get_name()]
             task.cancel()
     assert_well_formed(events)
-    assert isinstance(events[-1], RunErrorEvent)
-    assert events[-1].code == "cancelled"
+    assert isinstance(events[-1], RunFinishedEvent)
+    assert isinstance(events[-1].outcome, RunFinishedCancelledOutcome)
     _assert_dropped(openai)
 
 

@@ -20,11 +20,8 @@ from ag_ui.core import (
 )
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
 
-from llmkeep.agents.translate import Translator
-
-FIRST = {"langgraph_node": "model", "langgraph_checkpoint_ns": "model:1"}
-SECOND = {"langgraph_node": "model", "langgraph_checkpoint_ns": "model:2"}
-TOOLS = {"langgraph_node": "tools", "langgraph_checkpoint_ns": "tools:1"}
+from llmkeep.agents.answers import UNREADABLE
+from llmkeep.agents.translate import Spent, Translator
 
 
 def piece(
@@ -72,20 +69,24 @@ def short(event: Event) -> str:
     raise AssertionError(event)
 
 
-def told(*messages: tuple[BaseMessage, dict[str, str]]) -> list[str]:
+def told(*messages: BaseMessage, taken: Iterable[str] = ()) -> list[str]:
+    """What is told of these: chunks, messages that are whole, answers of tools."""
     translator = Translator("thread", "run")
+    translator.take(taken)
     events: list[Event] = []
-    for message, metadata in messages:
-        events += translator.message(message, metadata)
-    return [short(event) for event in [*events, *translator.finished()]]
-
-
-def of_model(*messages: BaseMessage, source: dict[str, str] = FIRST):
-    return [(message, source) for message in messages]
+    for message in messages:
+        match message:
+            case AIMessageChunk():
+                events += translator.chunk(message)
+            case AIMessage():
+                events += translator.answered(translator.named(message))
+            case ToolMessage():
+                events += translator.results([message])
+    return [short(event) for event in [*events, *translator.finished(Spent())]]
 
 
 def test_text_is_one_message_with_its_fragments():
-    assert told(*of_model(chunk("Hel"), chunk(""), chunk("lo"), chunk(last=True))) == [
+    assert told(chunk("Hel"), chunk(""), chunk("lo"), chunk(last=True)) == [
         "text start lc_run--1",
         "text Hel",
         "text lo",
@@ -96,7 +97,7 @@ def test_text_is_one_message_with_its_fragments():
 
 def test_one_call_whole_in_one_chunk():
     whole = chunk("", piece(0, '{"a": 1}', "add", "c1"), last=True)
-    assert told(*of_model(whole), (result("c1", "1"), TOOLS)) == [
+    assert told(whole, result("c1", "1")) == [
         "start c1 add of lc_run--1",
         'args c1 {"a": 1}',
         "end c1",
@@ -106,7 +107,7 @@ def test_one_call_whole_in_one_chunk():
 
 
 def test_a_call_without_arguments_has_none():
-    assert told(*of_model(chunk("", piece(0, "", "now", "c1"), last=True))) == [
+    assert told(chunk("", piece(0, "", "now", "c1"), last=True)) == [
         "start c1 now of lc_run--1",
         "end c1",
         "run finished",
@@ -114,7 +115,7 @@ def test_a_call_without_arguments_has_none():
 
 
 def test_two_calls_one_after_the_other():
-    messages = of_model(
+    messages = (
         chunk("I add"),
         chunk("", piece(0, "", "add", "c1")),
         chunk("", piece(0, '{"a":')),
@@ -123,7 +124,7 @@ def test_two_calls_one_after_the_other():
         chunk("", piece(1, '{"a":2}')),
         chunk(last=True),
     )
-    assert told(*messages, (result("c2", "2"), TOOLS), (result("c1", "1"), TOOLS)) == [
+    assert told(*messages, result("c2", "2"), result("c1", "1")) == [
         "text start lc_run--1",
         "text I add",
         "start c1 add of lc_run--1",
@@ -141,7 +142,7 @@ def test_two_calls_one_after_the_other():
 
 
 def test_arguments_of_two_calls_interleaved():
-    messages = of_model(
+    messages = (
         chunk("", piece(0, "", "add", "c1"), piece(1, "", "add", "c2")),
         chunk("", piece(1, '{"b"')),
         chunk("", piece(0, '{"a"')),
@@ -163,7 +164,7 @@ def test_arguments_of_two_calls_interleaved():
 
 def test_two_calls_whole_in_one_chunk_without_index():
     both = chunk("", piece(None, "{}", "add", "c1"), piece(None, "{}", "now", "c2"), last=True)
-    assert told(*of_model(both)) == [
+    assert told(both) == [
         "start c1 add of lc_run--1",
         "args c1 {}",
         "start c2 now of lc_run--1",
@@ -175,7 +176,7 @@ def test_two_calls_whole_in_one_chunk_without_index():
 
 
 def test_two_calls_that_a_server_both_counts_as_number_0():
-    messages = of_model(
+    messages = (
         chunk("", piece(0, "{", "add", "c1")),
         chunk("", piece(0, "}")),
         chunk("", piece(0, "[", "add", "c2")),
@@ -195,8 +196,10 @@ def test_two_calls_that_a_server_both_counts_as_number_0():
 
 
 def test_arguments_that_come_before_the_name_are_not_lost():
-    messages = of_model(
-        chunk("", piece(0, '{"a"', call="c1")), chunk("", piece(0, ":1}", "add")), chunk(last=True)
+    messages = (
+        chunk("", piece(0, '{"a"', call="c1")),
+        chunk("", piece(0, ":1}", "add")),
+        chunk(last=True),
     )
     assert told(*messages) == [
         "start c1 add of lc_run--1",
@@ -208,7 +211,7 @@ def test_arguments_that_come_before_the_name_are_not_lost():
 
 def test_a_failed_tool_has_a_result_that_says_so():
     call = chunk("", piece(0, "{}", "add", "c1"), last=True)
-    assert told(*of_model(call), (result("c1", "boom", "error"), TOOLS))[-2:] == [
+    assert told(call, result("c1", "boom", "error"))[-2:] == [
         "result c1 boom error result-c1",
         "run finished",
     ]
@@ -216,7 +219,7 @@ def test_a_failed_tool_has_a_result_that_says_so():
 
 def test_a_result_before_the_call_was_closed_closes_it():
     call = chunk("", piece(0, "{}", "add", "c1"))
-    assert told(*of_model(call), (result("c1", "1"), TOOLS)) == [
+    assert told(call, result("c1", "1")) == [
         "start c1 add of lc_run--1",
         "args c1 {}",
         "end c1",
@@ -225,24 +228,17 @@ def test_a_result_before_the_call_was_closed_closes_it():
     ]
 
 
-def test_a_result_that_nobody_announced_is_announced():
-    assert told((result("c9", "1"), TOOLS)) == [
-        "start c9 add of None",
-        "end c9",
-        "result c9 1 success result-c9",
-        "run finished",
-    ]
-
-
-def test_a_repair_of_an_earlier_turn_is_not_told():
-    assert told((result("c9", "cancelled"), FIRST)) == ["run finished"]
+def test_a_result_of_an_earlier_runs_call_is_told_alone():
+    """That run announced it: a second START would be a second call to a client."""
+    assert told(result("c9", "1")) == ["result c9 1 success result-c9", "run finished"]
 
 
 def test_an_answer_after_tools_is_a_message_of_its_own():
     messages = [
-        *of_model(chunk("look", piece(0, "{}", "add", "c1"), last=True)),
-        (result("c1", "1"), TOOLS),
-        *of_model(chunk("one", own="lc_run--2"), chunk(own="lc_run--2", last=True), source=SECOND),
+        chunk("look", piece(0, "{}", "add", "c1"), last=True),
+        result("c1", "1"),
+        chunk("one", own="lc_run--2"),
+        chunk(own="lc_run--2", last=True),
     ]
     assert [each for each in told(*messages) if each.startswith("text")] == [
         "text start lc_run--1",
@@ -255,7 +251,7 @@ def test_an_answer_after_tools_is_a_message_of_its_own():
 
 
 def test_an_id_that_the_provider_changes_in_the_middle_is_one_message():
-    messages = of_model(chunk("a", own="lc_run--1"), chunk("b", own="resp_7"), chunk(last=True))
+    messages = (chunk("a", own="lc_run--1"), chunk("b", own="resp_7"), chunk(last=True))
     assert told(*messages) == [
         "text start lc_run--1",
         "text a",
@@ -266,7 +262,7 @@ def test_an_id_that_the_provider_changes_in_the_middle_is_one_message():
 
 
 def test_a_second_attempt_in_the_same_node_is_another_message():
-    messages = of_model(chunk("par", own="lc_run--1"), chunk("whole", own="lc_run--2", last=True))
+    messages = (chunk("par", own="lc_run--1"), chunk("whole", own="lc_run--2", last=True))
     assert told(*messages) == [
         "text start lc_run--1",
         "text par",
@@ -282,7 +278,7 @@ def test_a_message_that_was_not_streamed_is_told_whole():
     call = {"id": "c1", "name": "add", "args": {"a": 1}, "type": "tool_call"}
     broken = {"id": "c2", "name": "add", "args": '{"a', "error": None, "type": "invalid_tool_call"}
     message = AIMessage("hm", id="m1", tool_calls=[call], invalid_tool_calls=[broken])
-    assert told(*of_model(message)) == [
+    assert told(message) == [
         "text start m1",
         "text hm",
         "start c1 add of m1",
@@ -297,7 +293,7 @@ def test_a_message_that_was_not_streamed_is_told_whole():
 
 
 def test_the_sum_of_a_streamed_message_is_not_told_again():
-    assert told(*of_model(chunk("hi", last=True), AIMessage("hi", id="other"))) == [
+    assert told(chunk("hi", last=True), AIMessage("hi", id="lc_run--1")) == [
         "text start lc_run--1",
         "text hi",
         "text end lc_run--1",
@@ -305,14 +301,69 @@ def test_the_sum_of_a_streamed_message_is_not_told_again():
     ]
 
 
-def test_what_a_model_says_inside_a_tool_is_not_the_answer():
-    assert told((chunk("secret thoughts"), TOOLS)) == ["run finished"]
+def test_ids_that_are_in_the_conversation_already_are_not_used_again():
+    """Some servers name every first call alike: the second would take the first one's place."""
+    lines = told(
+        chunk("", piece(0, "{}", "add", "call_0"), own="m"), taken=("m", "call_0", "elsewhere")
+    )
+    start, args, end, _ = lines
+    call = start.split()[1]
+    assert call not in ("call_0", "m", "elsewhere")
+    assert not start.endswith(" of m")
+    assert (args, end) == (f"args {call} {{}}", f"end {call}")
+
+
+def test_a_message_is_stored_with_the_ids_under_which_it_was_told():
+    translator = Translator("thread", "run")
+    translator.take(["m", "c1"])
+    events = [*translator.chunk(chunk("hi", piece(0, "{}", "add", "c1"), own="m"))]
+    block = {"type": "tool_use", "id": "c1", "name": "add", "input": {}}
+    call = {"id": "c1", "name": "add", "args": {}, "type": "tool_call"}
+    named = translator.named(AIMessage(["hi", block], id="other", tool_calls=[call]))
+    start = next(event for event in events if isinstance(event, ToolCallStartEvent))
+    assert named.id == start.parent_message_id
+    assert [each["id"] for each in named.tool_calls] == [start.tool_call_id]
+    assert named.content == ["hi", {**block, "id": start.tool_call_id}]
+
+
+def test_two_calls_of_one_id_are_told_apart():
+    translator = Translator("thread", "run")
+    pieces = [piece(0, "{}", "add", "c"), piece(1, "{}", "now", "c")]
+    events = [*translator.chunk(chunk("", *pieces))]
+    calls: list[Any] = [{"id": "c", "name": name, "args": {}, "type": "tool_call"} for name in ("add", "now")]
+    named = translator.named(AIMessage("", tool_calls=calls))
+    told = [event for event in events if isinstance(event, ToolCallStartEvent)]
+    assert [(each["id"], each["name"]) for each in named.tool_calls] == [
+        (event.tool_call_id, event.tool_call_name) for event in told
+    ]
+    assert len({event.tool_call_id for event in told}) == 2
+
+
+def test_a_call_that_langchain_completed_is_refused():
+    """Half a path is not to be acted on: langchain-core closes what was left open."""
+    translator = Translator("thread", "run")
+    list(translator.chunk(chunk("", piece(0, '{"path": "/ho', "remove", "c1"))))
+    completed = {"id": "c1", "name": "remove", "args": {"path": "/ho"}, "type": "tool_call"}
+    [call] = translator.named(AIMessage("", tool_calls=[completed])).tool_calls
+    assert call["args"] == {UNREADABLE: '{"path": "/ho'}
+
+
+def test_of_a_cut_message_the_complete_calls_are_kept():
+    translator = Translator("thread", "run")
+    pieces = [piece(0, '{"a": 1}', "add", "c1"), piece(1, '{"a"', "add", "c2")]
+    list(translator.chunk(chunk("so", *pieces)))
+    calls = [
+        {"id": "c1", "name": "add", "args": {"a": 1}, "type": "tool_call"},
+        {"id": "c2", "name": "add", "args": {}, "type": "tool_call"},
+    ]
+    cut = translator.named(AIMessage("so", tool_calls=calls), is_cut=True)
+    assert [call["id"] for call in cut.tool_calls] == ["c1"]
 
 
 def test_a_stream_cut_in_the_middle_ends_closed():
     translator = Translator("thread", "run")
     open_message = chunk("half", piece(0, '{"a', "add", "c1"))
-    events: list[Event] = [*translator.started(), *translator.message(open_message, FIRST)]
+    events: list[Event] = [*translator.started(), *translator.chunk(open_message)]
     events += translator.failed("cut", "unreachable")
     assert [short(event) for event in events] == [
         "run started",
@@ -331,12 +382,10 @@ def test_content_in_blocks_is_told_as_text():
         content=[{"type": "text", "text": "hi", "index": 0}], id="lc_run--1", chunk_position="last"
     )
     answer = ToolMessage([{"type": "image", "url": "u"}], tool_call_id="c1", id="r", name="draw")
-    assert told(*of_model(message), (answer, TOOLS)) == [
+    assert told(message, answer) == [
         "text start lc_run--1",
         "text hi",
         "text end lc_run--1",
-        "start c1 draw of None",
-        "end c1",
         'result c1 [{"type": "image", "url": "u"}] success r',
         "run finished",
     ]
@@ -344,17 +393,14 @@ def test_content_in_blocks_is_told_as_text():
 
 def test_every_call_of_a_long_run_is_start_arguments_end_result():
     """For each id the order is START, ARGS*, END, RESULT, whatever else is told in between."""
-    messages: list[tuple[BaseMessage, dict[str, str]]] = []
+    messages: list[BaseMessage] = []
     for turn in range(3):
-        source = {**FIRST, "langgraph_checkpoint_ns": f"model:{turn}"}
         ids = [f"c{turn}{n}" for n in range(3)]
         opening = [piece(n, "{", "add", call) for n, call in enumerate(ids)]
         closing = [piece(n, "}") for n in reversed(range(3))]
         own = f"lc_run--{turn}"
-        messages += of_model(
-            chunk("", *opening, own=own), chunk("", *closing, own=own), source=source
-        )
-        messages += [(result(call, "1"), TOOLS) for call in reversed(ids)]
+        messages += [chunk("", *opening, own=own), chunk("", *closing, own=own)]
+        messages += [result(call, "1") for call in reversed(ids)]
     steps: dict[str, list[str]] = {}
     for each in told(*messages)[:-1]:
         kind, call = each.split()[:2]
@@ -365,7 +411,7 @@ def test_every_call_of_a_long_run_is_start_arguments_end_result():
 
 def test_all_events_are_of_the_wire_format():
     translator = Translator("thread", "run")
-    events: Iterable[Event] = [*translator.started(), *translator.finished()]
+    events: Iterable[Event] = [*translator.started(), *translator.finished(Spent())]
     assert [event.model_dump(by_alias=True, mode="json") for event in events] == [
         {
             "type": "RUN_STARTED",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 try:
     from .base import StatefulAgent
-    from .graphs import RunContext
+    from .context import RunContext
     from .handler import ConversationHandler
     from .memory import ConversationMemory, thread_of
     from .tools import BUILTIN_TOOLS

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from contextvars import ContextVar
 from typing import Any, ClassVar, Final, Self
 from uuid import UUID
 
-from ag_ui.core import Event, TextMessageContentEvent, TextMessageStartEvent, ToolCallStartEvent
+from ag_ui.core import (
+    Event,
+    ResumeEntry,
+    TextMessageContentEvent,
+    TextMessageStartEvent,
+    ToolCallStartEvent,
+)
 from langchain_core.language_models.chat_models import BaseChatModel
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
@@ -16,10 +22,12 @@ from llmkeep.settings import settings
 
 from . import instances
 from .choice import InstanceKey, choose, default_model_of, endpoint, split_model
-from .graphs import Graph, RunContext, Tools, agraph_for, forget_graphs, graph_for
+from .context import RunContext, ToolRules
+from .graphs import Graph, Tools, Window, agraph_for, forget_graphs, graph_for
 from .instances import Factory
-from .memory import SHARED_MEMORY, UserId
-from .run import Prepared, Run
+from .listening import Listener
+from .memory import SHARED_MEMORY, UserId, thread_of
+from .run import Prepared, Run, stop_run
 
 DEFAULT_SESSION: Final = "default"
 
@@ -62,6 +70,10 @@ class StatefulAgent:
             provider, model, self._get_temperature(), self._get_parameters(provider)
         )
         self._max_steps: Final = settings.agents.max_steps
+        self._rules: Final = ToolRules.of(settings.agents)
+        self._window: Final = Window(
+            settings.agents.context_tokens, settings.agents.context_strategy
+        )
         self._own_tools: Tools | None = None
         if not _created.get():
             instances.ready(self._choice)
@@ -120,7 +132,8 @@ class StatefulAgent:
 
         Its conversations are the same if the thread is `llmkeep.agents.thread_of(user, session)`.
         """
-        return graph_for(self.llm, self._fixed_tools).copy({"checkpointer": self.checkpointer})
+        graph = graph_for(self.llm, self._fixed_tools, self._window)
+        return graph.copy({"checkpointer": self.checkpointer})
 
     @property
     def _fixed_tools(self) -> Tools:
@@ -131,7 +144,7 @@ class StatefulAgent:
 
     async def _ready_graph(self) -> Graph:
         llm = await self._get_or_create_llm_async(self._choice.key, self._choice.build)
-        return await agraph_for(llm, self._fixed_tools)
+        return await agraph_for(llm, self._fixed_tools, self._window)
 
     # --- conversations -----------------------------------------------------------------------
 
@@ -140,14 +153,36 @@ class StatefulAgent:
     ) -> AsyncGenerator[Event, None]:
         """Answer `message`, as AG-UI events, the last of which is RUN_FINISHED or RUN_ERROR.
 
-        What goes wrong is told by RUN_ERROR and not raised. Closing the stream stops the run.
+        The message is stored before RUN_STARTED. Messages of one conversation are answered one
+        after the other, whoever sends them. What goes wrong is told by RUN_ERROR and not raised.
+        Closing the stream stops the run. Where tool calls wait for approval, a message counts as
+        no to all of them.
         """
         return self._new_run(session_id).events(message)
+
+    def resume(
+        self, answers: Iterable[ResumeEntry], session_id: str = DEFAULT_SESSION
+    ) -> AsyncGenerator[Event, None]:
+        """Go on with a conversation that waits: RUN_FINISHED told its interrupts.
+
+        An answer's payload is `{"approved": true}`, with `"args"` to call the tool with others;
+        what is not answered goes on waiting. An answer that comes twice is told by RUN_ERROR.
+        """
+        return self._new_run(session_id).events([*answers])
+
+    def stop(self, session_id: str = DEFAULT_SESSION) -> bool:
+        """Stop the answer that is under way in a conversation, from any thread or signal handler.
+
+        Gives whether there was one in this process. It is not waited for: its stream ends soon,
+        with the outcome `cancelled`.
+        """
+        return stop_run(self.checkpointer, thread_of(self.user_id, session_id))
 
     async def respond(self, message: str, session_id: str = DEFAULT_SESSION) -> str:
         """Answer `message` with the final text alone.
 
-        Raises what made the run fail: the provider's own exception.
+        Raises what made the run fail (the provider's own exception), RunCancelled if somebody
+        stopped it, and RunInterrupted if a tool call waits for approval.
         """
         run = self._new_run(session_id)
         text: list[str] = []
@@ -162,17 +197,28 @@ class StatefulAgent:
         return "".join(text)
 
     def _new_run(self, session_id: str) -> Run:
-        return Run(self.user_id, session_id, lambda: self._prepare(session_id), self._max_steps)
+        return Run(
+            self.checkpointer,
+            thread_of(self.user_id, session_id),
+            session_id,
+            lambda: self._prepare(session_id),
+            provider=self._choice.provider,
+            max_steps=self._max_steps,
+        )
 
     async def _prepare(self, session_id: str) -> Prepared:
-        context = RunContext(
-            user_id=self.user_id,
-            session_id=session_id,
-            db_session=self.db_session,
-            user=self.user,
-            prompt=self._build_prompt(),
-        )
-        return Prepared(await self._ready_graph(), context, self.checkpointer)
+        def context(listener: Listener) -> RunContext:
+            return RunContext(
+                user_id=self.user_id,
+                session_id=session_id,
+                db_session=self.db_session,
+                user=self.user,
+                prompt=self._build_prompt(),
+                rules=self._rules,
+                listener=listener,
+            )
+
+        return Prepared(await self._ready_graph(), context)
 
     # --- the shared instances ----------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """One run: the graph works in a task of its own, and its events are read from here.
 
-The task is what makes a stop a stop: when the reader goes away (it closes the stream, is cancelled,
-or lets it be collected), the task is cancelled and waited for.
+The task is what makes a stop a stop. It is cancelled once: when somebody stops the run, or when the
+reader goes away (it closes the stream, is cancelled, or lets it be collected). Then it puts the
+conversation in order, tells how it ended, and ends; nothing disturbs it in that.
 """
 
 from __future__ import annotations
@@ -9,29 +10,40 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
-from ag_ui.core import Event
-from langchain_core.messages import HumanMessage
-from langchain_core.runnables import RunnableConfig
+from ag_ui.core import Event, ResumeEntry
+from langchain_core.messages import ToolMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import Command
+from langgraph.types import Interrupt as GraphInterrupt
 
 from llmkeep.core.errors import LLMKeepError
 
+from .approvals import told
+from .context import RunContext
+from .conversation import Conversation
 from .faults import told_to_user
-from .graphs import Graph, RunContext
-from .memory import ConversationMemory, UserId, thread_of
-from .stopping import stop
+from .graphs import Graph
+from .listening import Listener
+from .stopping import stop, undisturbed
 from .translate import Translator
+from .turns import turn
 
 logger = logging.getLogger(__name__)
 
+Question = str | Sequence[ResumeEntry]
+"""A message of the user, or answers to what waits."""
+
 
 class RunCancelled(LLMKeepError):
-    """Somebody else cancelled the run's own task."""
+    """The run was stopped."""
+
+
+class RunInterrupted(LLMKeepError):
+    """The run waits for a person; `handler.resume` goes on with it."""
 
 
 @final
@@ -40,8 +52,19 @@ class Prepared:
     """What a run works with; it is got ready inside the run, whose error is then told as any."""
 
     graph: Graph
-    context: RunContext
-    checkpointer: BaseCheckpointSaver[Any]
+    context: Callable[[Listener], RunContext]
+
+
+#: The runs of this process, in the order in which they began.
+_runs: Final[dict[Run, None]] = {}
+
+
+def stop_run(saver: BaseCheckpointSaver[Any], thread_id: str) -> bool:
+    """Stop the run that has the turn in a conversation; from any thread, or a signal handler.
+
+    Gives whether there is one. It is not waited for: its reader gets the end.
+    """
+    return any(run.is_in(saver, thread_id) and run.stop() for run in list(_runs))
 
 
 @final
@@ -50,66 +73,131 @@ class Run:
 
     def __init__(
         self,
-        user_id: UserId,
+        saver: BaseCheckpointSaver[Any],
+        thread_id: str,
         session_id: str,
         prepare: Callable[[], Awaitable[Prepared]],
+        *,
+        provider: str,
         max_steps: int,
     ) -> None:
         self.id: Final = str(uuid.uuid4())
-        #: Why it failed, once it has.
+        #: Why it failed, or did not come to its end, once it has.
         self.error: Exception | None = None
+        self._saver: Final = saver
+        self._thread: Final = thread_id
         self._prepare: Final = prepare
-        self._thread: Final = thread_of(user_id, session_id)
         self._max_steps: Final = max_steps
         self._translator: Final = Translator(session_id, self.id)
+        self._listener: Final = Listener(self._translator, self._tell, provider)
         self._events: asyncio.Queue[Event | None]
+        self._task: asyncio.Task[None] | None = None
+        self._is_stopped = False
 
-    async def events(self, message: str) -> AsyncGenerator[Event, None]:
-        """Answer `message`; the last event is the one terminal event."""
+    def is_in(self, saver: BaseCheckpointSaver[Any], thread_id: str) -> bool:
+        """Whether it is a run of this conversation."""
+        return self._saver is saver and self._thread == thread_id
+
+    def stop(self) -> bool:
+        """Stop it, from wherever; gives whether it had not been stopped before and was running."""
+        task = self._task
+        if task is None or task.done() or self._is_stopped:
+            return False
+        self._is_stopped = True
+        try:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+        except RuntimeError:  # its loop has been closed under it
+            return False
+        return True
+
+    async def events(self, question: Question) -> AsyncGenerator[Event, None]:
+        """Answer; the last event is the one terminal event."""
         self._events = asyncio.Queue()
-        task = asyncio.create_task(self._answer(message), name=f"llmkeep run {self.id}")
-        task.add_done_callback(lambda _task: self._events.put_nowait(None))
+        self._task = task = asyncio.create_task(self._live(question), name=f"llmkeep run {self.id}")
+        _runs[self] = None
+        task.add_done_callback(self._end)
         try:
             while (event := await self._events.get()) is not None:
                 yield event
-            if task.cancelled():  # not by us: somebody cancels every task there is
-                self.error = RunCancelled("the run was cancelled")
-                for event in self._translator.failed(str(self.error), "cancelled"):
-                    yield event
         finally:
             await stop(task)
 
-    async def _answer(self, message: str) -> None:
-        self._tell(self._translator.started())
+    def _end(self, task: asyncio.Task[None]) -> None:
+        _runs.pop(self, None)
+        if task.cancelled():  # before it could begin
+            self._fail(RunCancelled("the run was stopped before it began"), "cancelled")
+        elif (error := task.exception()) is not None:
+            self._fail(error)
+        self._events.put_nowait(None)
+
+    async def _live(self, question: Question) -> None:
         try:
-            await self._ask(message, await self._prepare())
+            async with turn(self._saver, self._thread):
+                prepared = await self._prepare()
+                conversation = Conversation(
+                    prepared.graph, self._saver, self._thread, self._max_steps
+                )
+                await self._answer(conversation, question, prepared.context(self._listener))
+        except Exception as error:
+            self._fail(error)
+
+    async def _answer(
+        self, conversation: Conversation, question: Question, context: RunContext
+    ) -> None:
+        """The run, once it has its turn: whatever happens then, the conversation is in order."""
+        given = await self._begin(conversation, question)
+        interrupts: Sequence[GraphInterrupt] = ()
+        try:
+            interrupts = (await conversation.run(given, context)).get("__interrupt__", ())
+        except asyncio.CancelledError:
+            self.error = RunCancelled("the run was stopped")
         except Exception as error:
             self.error = error
-            text, code = told_to_user(error)
-            logger.info("run %s failed: %s", self.id, text)
-            self._tell(self._translator.failed(text, code))
         else:
-            self._tell(self._translator.finished())
+            if interrupts:
+                self.error = RunInterrupted("a tool call waits for approval: see `resume`")
+        await undisturbed(self._settle(conversation, interrupts))
 
-    async def _ask(self, message: str, prepared: Prepared) -> None:
-        question = HumanMessage(message, id=str(uuid.uuid4()))
-        graph = prepared.graph.copy({"checkpointer": prepared.checkpointer})
-        config: RunnableConfig = {
-            "configurable": {"thread_id": self._thread},
-            "recursion_limit": self._max_steps,
-        }
-        with _held(prepared.checkpointer, self._thread):
-            items: AsyncIterator[Any] = graph.astream(
-                {"messages": [question]}, config, context=prepared.context, stream_mode="messages"
-            )
-            async for item, metadata in items:
-                self._tell(self._translator.message(item, metadata))
+    async def _begin(self, conversation: Conversation, question: Question) -> Command[Any] | None:
+        """Store what was said, then announce the run; gives what the graph starts from."""
+        stored = await conversation.stored()
+        self._translator.take(stored.ids)
+        given: Command[Any] | None = None
+        mended: Sequence[ToolMessage] = ()
+        if isinstance(question, str):
+            mended = await conversation.begin(question, stored)
+        else:
+            given = await conversation.resume(question, stored)
+        self._tell(self._translator.started())
+        self._tell(self._translator.results(mended))
+        return given
+
+    async def _settle(
+        self, conversation: Conversation, interrupts: Sequence[GraphInterrupt]
+    ) -> None:
+        """Mend what a stop or a failure left, drop what is not needed, and tell the end."""
+        listener, translator = self._listener, self._translator
+        if self.error is not None and not interrupts:
+            added = await conversation.mend(listener.answer_for, listener.unstored())
+            self._tell(translator.results(listener.not_told(added)))
+        await conversation.prune()
+        match self.error:
+            case None:
+                self._tell(translator.finished(listener.spent))
+            case RunInterrupted():
+                waiting = [told(each) for each in interrupts]
+                self._tell(translator.interrupted(waiting, listener.spent))
+            case RunCancelled():
+                self._tell(translator.cancelled(listener.spent))
+            case error:
+                self._fail(error)
+
+    def _fail(self, error: BaseException, code: str | None = None) -> None:
+        self.error = error if isinstance(error, Exception) else RunCancelled(repr(error))
+        text, found = told_to_user(error)
+        logger.info("run %s failed: %s", self.id, text)
+        self._tell(self._translator.failed(text, code or found, self._listener.spent))
 
     def _tell(self, events: Iterable[Event]) -> None:
         for event in events:
             self._events.put_nowait(event)
-
-
-def _held(saver: BaseCheckpointSaver[Any], thread: str) -> AbstractContextManager[object]:
-    """Our own saver forgets conversations; not one that is being answered."""
-    return saver.hold(thread) if isinstance(saver, ConversationMemory) else nullcontext()

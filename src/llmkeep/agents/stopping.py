@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
+from contextlib import suppress
+from contextvars import Context
 from typing import Any, Final, TypeVar
 
 from anyio import CancelScope
@@ -40,9 +42,9 @@ async def stop(task: asyncio.Task[Any]) -> None:
         raise interruption
 
 
-async def stoppable(work: Awaitable[T]) -> T:
-    """Await `work`; when cancelled, cancel it until it has ended."""
-    task = asyncio.ensure_future(work)
+async def stoppable(work: Awaitable[T], context: Context | None = None) -> T:
+    """Await `work`, in `context` if one is given; when cancelled, cancel it until it has ended."""
+    task = asyncio.create_task(_awaited(work), context=context)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -52,6 +54,23 @@ async def stoppable(work: Awaitable[T]) -> T:
             task.cancel()
             await _end_of(task, PATIENCE)
         raise
+
+
+async def undisturbed(work: Awaitable[T]) -> T:
+    """Await `work` to its end, however often we are cancelled meanwhile.
+
+    For what puts things in order, and is short. A cancellation is not passed on: whoever is left
+    in order is at its end anyway.
+    """
+    task = asyncio.create_task(_awaited(work))
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
+    return task.result()
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
 
 
 async def _end_of(task: asyncio.Task[Any], seconds: float) -> asyncio.CancelledError | None:

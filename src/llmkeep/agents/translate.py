@@ -1,53 +1,66 @@
-"""Translation: what a graph streams, message by message, into AG-UI events.
+"""Translation: what a model says and tools answer, into AG-UI events.
 
 Pure: no I/O, no loop, no clock. One `Translator` per run; each method gives the events to send.
-LangGraph's own stream is keyed by nothing a consumer could use (fragments of several calls come
-interleaved, a whole call in one chunk, a result in between), so everything is kept apart here: a
-fragment belongs to a call by its index, or by its id where there is no index, and every call goes
-out as START, ARGS*, END, RESULT under its own id.
+What a provider streams is keyed by nothing a consumer could use (fragments of several calls come
+interleaved, a whole call in one chunk), so everything is kept apart here: a fragment belongs to a
+call by its index, or by its id where there is no index, and every call goes out as START, ARGS*,
+END, RESULT under an id that nothing else in the conversation has. Some servers name every first
+call `call_0`, or every message alike: those are renamed, on the wire and in what is stored.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ag_ui.core import (
     PROTOCOL_VERSION,
     Event,
+    Interrupt,
     RunErrorEvent,
+    RunFinishedCancelledOutcome,
     RunFinishedEvent,
+    RunFinishedInterruptOutcome,
+    RunFinishedOutcome,
     RunFinishedSuccessOutcome,
     RunStartedEvent,
     TextMessageContentEvent,
     TextMessageEndEvent,
     TextMessageStartEvent,
+    TokenUsage,
     ToolCallArgsEvent,
     ToolCallEndEvent,
     ToolCallResultEvent,
     ToolCallStartEvent,
 )
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    InvalidToolCall,
+    ToolCall,
+    ToolMessage,
+)
 
-#: The node of the graph whose words are the agent's: a tool may ask a model of its own.
-MODEL_NODE: Final = "model"
+from .answers import UNREADABLE
 
 #: How langchain-core begins the ids that it gives where the provider gave none.
 _OWN_ID: Final = "lc_run-"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Call:
     """One tool call while its arguments arrive; lives until its message is closed."""
 
-    id: str | None = None
+    source_id: str | None = None
+    """What the provider calls it."""
     name: str | None = None
-    waiting: str = ""
-    """Arguments that came before the id and the name were known."""
-    announced: bool = False
+    arguments: list[str] = field(default_factory=list)
+    """As they came."""
+    id: str = ""
+    """What it is called here, once it has been announced."""
 
 
 @dataclass(slots=True)
@@ -55,12 +68,21 @@ class _Answer:
     """One message of the model while it arrives; lives until it is closed."""
 
     id: str
-    source: str
-    """The run of the model node that it comes from."""
+    source_id: str | None
+    """What the provider calls it."""
+    is_streamed: bool
     text_open: bool = False
     calls: list[_Call] = field(default_factory=list)
     current: dict[int | str | None, _Call] = field(default_factory=dict)
     """The call that a fragment with this index belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The tokens of a run, by model, and of its whole conversation so far."""
+
+    run: Sequence[TokenUsage] = ()
+    conversation: Mapping[str, int] = field(default_factory=dict)
 
 
 class Translator:
@@ -70,8 +92,11 @@ class Translator:
         self._thread_id = thread_id
         self._run_id = run_id
         self._answer: _Answer | None = None
-        self._streamed: set[str] = set()
-        self._unanswered: set[str] = set()
+        self._taken: set[str] = set()
+
+    def take(self, ids: Iterable[str | None]) -> None:
+        """Note the ids of what is in the conversation already."""
+        self._taken.update(each for each in ids if each)
 
     def started(self) -> Iterator[Event]:
         """The first event of the run."""
@@ -79,77 +104,95 @@ class Translator:
             thread_id=self._thread_id, run_id=self._run_id, protocol_version=PROTOCOL_VERSION
         )
 
-    def message(self, message: BaseMessage, metadata: Mapping[str, Any]) -> Iterator[Event]:
-        """The events for one item of `astream(stream_mode="messages")`."""
-        from_model = metadata.get("langgraph_node") == MODEL_NODE
-        source = str(metadata.get("langgraph_checkpoint_ns", ""))
-        match message:
-            case AIMessageChunk() if from_model:
-                yield from self._chunk(message, source)
-            case AIMessage() if from_model:
-                yield from self._whole(message, source)
-            case ToolMessage():
-                yield from self._result(message, from_model=from_model)
-
-    def finished(self) -> Iterator[Event]:
-        """The last event of a run that did what it should, and before it what was still open."""
-        yield from self._close()
-        yield RunFinishedEvent(
-            thread_id=self._thread_id, run_id=self._run_id, outcome=RunFinishedSuccessOutcome()
-        )
-
-    def failed(self, message: str, code: str) -> Iterator[Event]:
-        """The last event of a run that failed, and before it what was still open."""
-        yield from self._close()
-        yield RunErrorEvent(message=message, code=code)
-
     # --- what the model says -----------------------------------------------------------------
 
-    def _chunk(self, chunk: AIMessageChunk, source: str) -> Iterator[Event]:
+    def chunk(self, chunk: AIMessageChunk) -> Iterator[Event]:
+        """The events for a fragment of the model's message."""
         answer = self._answer
-        if answer is None or not _continues(answer, chunk.id, source):
+        if answer is None or not _continues(answer, chunk.id):
             yield from self._close()
-            answer = self._answer = _Answer(chunk.id or str(uuid.uuid4()), source)
-            self._streamed.add(source)
+            answer = self._begin(chunk.id, is_streamed=True)
         yield from _text(answer, str(chunk.text))
         for fragment in chunk.tool_call_chunks:
             yield from self._fragment(answer, fragment)
-        if chunk.chunk_position == "last":
-            yield from self._close()
+
+    def named(self, message: AIMessage, *, is_cut: bool = False) -> AIMessage:
+        """The message as it must be stored: with the ids under which it is told, and sound.
+
+        A call whose arguments are no JSON object (langchain-core completes them where it can)
+        becomes one that is refused; it is left out of a message that was cut.
+        """
+        answer = self._answer or self._begin(message.id, is_streamed=False)
+        announced = [call for call in answer.calls if call.id]
+        calls: list[ToolCall] = []
+        content = message.content
+        for call in [*message.tool_calls, *map(_refused, message.invalid_tool_calls)]:
+            told = next((each for each in announced if each.source_id == call["id"]), None)
+            kept = call.copy()
+            kept["id"] = told.id if told is not None else self._free(call["id"])
+            if told is not None:
+                announced.remove(told)
+                came = "".join(told.arguments)
+                if not _is_object(came) and (came or is_cut):
+                    kept["args"] = {UNREADABLE: came}
+            if is_cut and UNREADABLE in kept["args"]:
+                continue
+            calls.append(kept)
+            content = _with_call(content, call["id"], kept)
+        return message.model_copy(
+            update={
+                "id": answer.id,
+                "tool_calls": calls,
+                "invalid_tool_calls": [],
+                "content": content,
+            }
+        )
+
+    def answered(self, message: AIMessage) -> Iterator[Event]:
+        """The events for a `named` message that is whole now: what its chunks have not told."""
+        answer = self._answer
+        assert answer is not None, "it was named"
+        if not answer.is_streamed:
+            yield from _text(answer, str(message.text))
+        announced = {call.id for call in answer.calls}
+        for call in message.tool_calls:
+            if call["id"] not in announced:
+                arguments = call["args"].get(UNREADABLE)
+                if arguments is None:
+                    arguments = json.dumps(call["args"], ensure_ascii=False)
+                new = _Call(call["id"], call["name"], [arguments])
+                answer.calls.append(new)
+                yield from self._announce(answer, new, call["id"] or "")
+        yield from self._close()
+
+    def _begin(self, source_id: str | None, *, is_streamed: bool) -> _Answer:
+        self._answer = _Answer(self._free(source_id), source_id, is_streamed)
+        return self._answer
+
+    def _free(self, wanted: str | None) -> str:
+        """The id that was wanted, or another if that is taken."""
+        free = wanted if wanted and wanted not in self._taken else str(uuid.uuid4())
+        self._taken.add(free)
+        return free
 
     def _fragment(self, answer: _Answer, fragment: Mapping[str, Any]) -> Iterator[Event]:
         call = _call_of(answer, fragment)
         call.name = call.name or fragment.get("name")
         arguments = fragment.get("args") or ""
-        if not call.announced:
-            arguments = call.waiting + arguments
-            if not call.id or not call.name:
-                call.waiting = arguments
-                return
-            yield from self._announce(call.id, call.name, answer.id)
-            call.announced = True
-        if arguments:
-            yield ToolCallArgsEvent(tool_call_id=call.id or "", delta=arguments)
+        call.arguments.append(arguments)
+        if call.id:
+            if arguments:
+                yield ToolCallArgsEvent(tool_call_id=call.id, delta=arguments)
+        elif call.source_id and call.name:
+            yield from self._announce(answer, call, self._free(call.source_id))
 
-    def _whole(self, message: AIMessage, source: str) -> Iterator[Event]:
-        """A message that was not streamed: the model cannot, or a middleware wrote it."""
-        if source in self._streamed:  # the sum of what has been told
-            return
-        yield from self._close()
-        answer = self._answer = _Answer(message.id or str(uuid.uuid4()), source)
-        yield from _text(answer, str(message.text))
-        calls = [(call, json.dumps(call["args"])) for call in message.tool_calls]
-        broken = [(call, call["args"] or "") for call in message.invalid_tool_calls]
-        for index, (call, arguments) in enumerate([*calls, *broken]):
-            whole = {"index": index, "id": call["id"], "name": call["name"], "args": arguments}
-            yield from self._fragment(answer, whole)
-        yield from self._close()
-
-    def _announce(self, call_id: str, name: str, parent: str | None) -> Iterator[Event]:
-        self._unanswered.add(call_id)
+    def _announce(self, answer: _Answer, call: _Call, call_id: str) -> Iterator[Event]:
+        call.id = call_id
         yield ToolCallStartEvent(
-            tool_call_id=call_id, tool_call_name=name, parent_message_id=parent
+            tool_call_id=call_id, tool_call_name=call.name or "", parent_message_id=answer.id
         )
+        if arguments := "".join(call.arguments):
+            yield ToolCallArgsEvent(tool_call_id=call_id, delta=arguments)
 
     def _close(self) -> Iterator[Event]:
         """End what is open. Calls end with their message: before, more arguments may come."""
@@ -159,37 +202,66 @@ class Translator:
         if answer.text_open:
             yield TextMessageEndEvent(message_id=answer.id)
         for call in answer.calls:
-            if call.announced:
-                yield ToolCallEndEvent(tool_call_id=call.id or "")
+            if call.id:
+                yield ToolCallEndEvent(tool_call_id=call.id)
 
     # --- what the tools answer ---------------------------------------------------------------
 
-    def _result(self, message: ToolMessage, *, from_model: bool) -> Iterator[Event]:
-        call_id = message.tool_call_id
+    def results(self, messages: Iterable[ToolMessage]) -> Iterator[Event]:
+        """The events for answers of tools; a call of an earlier run was announced by that run."""
         yield from self._close()
-        if call_id not in self._unanswered:
-            if from_model:  # a repair of an earlier turn, told before a model is asked
-                return
-            yield from self._announce(call_id, message.name or "tool", None)
-            yield ToolCallEndEvent(tool_call_id=call_id)
-        self._unanswered.discard(call_id)
-        yield ToolCallResultEvent(
-            message_id=message.id or str(uuid.uuid4()),
-            tool_call_id=call_id,
-            content=_content(message),
-            role="tool",
-            # The protocol has no field for it yet.
-            metadata={"status": message.status},
+        for message in messages:
+            yield ToolCallResultEvent(
+                message_id=message.id or message.tool_call_id,
+                tool_call_id=message.tool_call_id,
+                content=_content(message),
+                role="tool",
+                # The protocol has no field for it yet.
+                metadata={"status": message.status, **message.response_metadata},
+            )
+
+    # --- the end -----------------------------------------------------------------------------
+
+    def finished(self, spent: Spent) -> Iterator[Event]:
+        """The last event of a run that did what it should, and before it what was still open."""
+        yield from self._end(RunFinishedSuccessOutcome(), spent)
+
+    def interrupted(self, interrupts: list[Interrupt], spent: Spent) -> Iterator[Event]:
+        """The last event of a run that goes on when somebody has answered."""
+        yield from self._end(RunFinishedInterruptOutcome(interrupts=interrupts), spent)
+
+    def cancelled(self, spent: Spent) -> Iterator[Event]:
+        """The last event of a run that was stopped."""
+        yield from self._end(RunFinishedCancelledOutcome(), spent)
+
+    def failed(self, message: str, code: str, spent: Spent | None = None) -> Iterator[Event]:
+        """The last event of a run that failed, and before it what was still open."""
+        yield from self._close()
+        spent = spent or Spent()
+        yield RunErrorEvent(
+            message=message, code=code, usage=[*spent.run] or None, metadata=_sum_of(spent)
+        )
+
+    def _end(self, outcome: RunFinishedOutcome, spent: Spent) -> Iterator[Event]:
+        yield from self._close()
+        yield RunFinishedEvent(
+            thread_id=self._thread_id,
+            run_id=self._run_id,
+            outcome=outcome,
+            usage=[*spent.run] or None,
+            metadata=_sum_of(spent),
         )
 
 
-def _continues(answer: _Answer, chunk_id: str | None, source: str) -> bool:
+def _sum_of(spent: Spent) -> dict[str, Any] | None:
+    return {"conversationUsage": dict(spent.conversation)} if spent.conversation else None
+
+
+def _continues(answer: _Answer, chunk_id: str | None) -> bool:
     """Whether a chunk goes on with `answer`, and is not the first of another message."""
-    if answer.source != source:
-        return False
-    # Within a message the id may change from ours to the provider's. Two of ours are two calls of
-    # the model in one run of the node: a retry, or a fallback.
-    ids = (answer.id, chunk_id or answer.id)
+    # Within a message the id may change from langchain-core's to the provider's. Two of
+    # langchain-core's are two calls of the model: a retry, or a fallback.
+    ids = (answer.source_id or "", chunk_id or answer.source_id or "")
     return ids[0] == ids[1] or not all(each.startswith(_OWN_ID) for each in ids)
 
 
@@ -210,12 +282,51 @@ def _call_of(answer: _Answer, fragment: Mapping[str, Any]) -> _Call:
     call = answer.current.get(slot)
     if call is None and slot is None and answer.calls:
         return answer.calls[-1]  # no index and no id: the last one goes on
-    if call is None or (call_id and call.id and call.id != call_id):
+    if call is None or (call_id and call.source_id and call.source_id != call_id):
         # Some servers count every call as number 0: another id is another call.
         call = answer.current[slot] = _Call()
         answer.calls.append(call)
-    call.id = call.id or call_id
+    call.source_id = call.source_id or call_id
     return call
+
+
+def _refused(call: InvalidToolCall) -> ToolCall:
+    return ToolCall(
+        type="tool_call",
+        name=call["name"] or "",
+        args={UNREADABLE: call["args"] or ""},
+        id=call["id"],
+    )
+
+
+def _is_object(arguments: str) -> bool:
+    try:
+        return isinstance(json.loads(arguments), dict)
+    except ValueError:
+        return False
+
+
+def _with_call(
+    content: str | list[str | dict[Any, Any]], old_id: str | None, call: ToolCall
+) -> str | list[str | dict[Any, Any]]:
+    """The content with this call as it is now: some providers repeat calls in it."""
+    if isinstance(content, str):
+        return content
+    return [_block(each, old_id, call) if isinstance(each, dict) else each for each in content]
+
+
+def _block(block: dict[Any, Any], old_id: str | None, call: ToolCall) -> dict[Any, Any]:
+    name = next((key for key in ("call_id", "id") if block.get(key) == old_id), None)
+    if name is None or old_id is None:
+        return block
+    changed = {**block, name: call["id"]}
+    if UNREADABLE in call["args"]:
+        changed.pop("partial_json", None)
+        if "arguments" in block:
+            changed["arguments"] = json.dumps(call["args"])
+        else:
+            changed["input"] = call["args"]
+    return changed
 
 
 def _content(message: ToolMessage) -> str:

@@ -1,0 +1,174 @@
+"""A conversation as it is stored: what is in it, what a stop or a crash left open, what waits.
+
+Every call of a tool must have its answer in what is stored, or a provider refuses the conversation
+for ever. LangGraph stores a step when all of it has ended; the results of those that ended earlier
+are pending writes, which the next input drops. So both are mended in one update: the results that
+are there, and an answer for each call that has none.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ag_ui.core import ResumeEntry
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import Command, StateSnapshot
+from langgraph.types import Interrupt as GraphInterrupt
+
+from .answers import LOST, PASSED_OVER, answer_to
+from .approvals import NotWaiting, call_of, resumption, token_of
+from .context import RunContext
+from .graphs import Graph
+from .pruning import prune
+
+#: The pending write that says which waiting calls have had their answer, and its task.
+_ANSWERED: Final = "llmkeep.answered"
+
+#: Gives a call that has no answer the one it shall have.
+Answering = Callable[[ToolCall], ToolMessage]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a conversation holds; a look at one moment."""
+
+    messages: Sequence[BaseMessage]
+    results: Sequence[ToolMessage]
+    """Of the last step, where it has not ended."""
+    waiting: Mapping[str, GraphInterrupt]
+    """What waits for a person, by the interrupt's id."""
+
+    @property
+    def ids(self) -> Iterator[str | None]:
+        """Of all messages and calls."""
+        for message in self.messages:
+            yield message.id
+            if isinstance(message, AIMessage):
+                yield from (call["id"] for call in message.tool_calls)
+
+    @property
+    def unanswered(self) -> list[ToolCall]:
+        """The calls that have no answer."""
+        answered = {message.tool_call_id for message in self.results}
+        for message in reversed(self.messages):
+            if isinstance(message, ToolMessage):
+                answered.add(message.tool_call_id)
+            elif isinstance(message, AIMessage):
+                return [call for call in message.tool_calls if call["id"] not in answered]
+            else:
+                break
+        return []
+
+
+class Conversation:
+    """One thread of a saver, for the length of one run that has its turn."""
+
+    def __init__(
+        self, graph: Graph, saver: BaseCheckpointSaver[Any], thread_id: str, max_steps: int
+    ) -> None:
+        self._saver: Final = saver
+        self._thread: Final = thread_id
+        self._graph: Final = graph.copy({"checkpointer": saver})
+        self._config: Final[RunnableConfig] = {
+            "configurable": {"thread_id": thread_id},
+            "recursion_limit": max_steps,
+        }
+
+    async def stored(self) -> Stored:
+        """Look at what is stored."""
+        state = await self._graph.aget_state(self._config)
+        waiting = {each.id: each for task in state.tasks for each in task.interrupts}
+        if waiting:
+            answered = await self._answered_tokens()
+            waiting = {key: each for key, each in waiting.items() if token_of(each) not in answered}
+        return Stored(
+            messages=state.values.get("messages", ()),
+            results=_results_in(state),
+            waiting=waiting,
+        )
+
+    async def mend(self, answering: Answering, last: AIMessage | None = None) -> list[ToolMessage]:
+        """Answer every call that has no answer, and keep the last message, if it was not stored.
+
+        Gives the answers that it added.
+        """
+        stored = await self.stored()
+        added = [answering(call) for call in stored.unanswered]
+        if added or stored.results:
+            # With LangGraph 1.2 the one way that keeps the results of a step that was cut short.
+            await self._update([*stored.results, *added], as_node="tools")
+        if last is not None and last.id not in stored.ids:
+            more = [answering(call) for call in last.tool_calls]
+            await self._update([last, *more], as_node="model")
+            added += more
+        return added
+
+    async def begin(self, message: str, stored: Stored) -> list[ToolMessage]:
+        """Store a message of the user, after mending what was left; gives the answers it added."""
+        waiting = {call_of(each) for each in stored.waiting.values()}
+
+        def answering(call: ToolCall) -> ToolMessage:
+            if call["id"] in waiting:
+                return answer_to(call, PASSED_OVER, "declined")
+            return answer_to(call, LOST, "cancelled")
+
+        added = await self.mend(answering) if stored.unanswered or stored.results else []
+        await self._update([HumanMessage(message, id=str(uuid.uuid4()))], as_node="__start__")
+        return added
+
+    async def resume(self, answers: Iterable[ResumeEntry], stored: Stored) -> Command[Any]:
+        """Store that the answers were given; gives what the graph goes on with.
+
+        Raises NotWaiting for an answer to what does not wait, and BadAnswer.
+        """
+        resumptions: dict[str, Any] = {}
+        for answer in answers:
+            waiting = stored.waiting.get(answer.interrupt_id)
+            if waiting is None:
+                raise NotWaiting("this call does not wait for an answer, or no longer")
+            resumptions[answer.interrupt_id] = resumption(waiting, answer)
+        if not resumptions:
+            raise NotWaiting("no answer was given: name the interrupts that are answered")
+        await self._store_answered(token_of(stored.waiting[each]) for each in resumptions)
+        return Command(resume=resumptions)
+
+    async def run(self, given: Command[Any] | None, context: RunContext) -> Mapping[str, Any]:
+        """Let the graph work until it ends or waits for somebody; gives its last state."""
+        return await self._graph.ainvoke(given, self._config, context=context)
+
+    async def prune(self) -> None:
+        """Drop what is stored of earlier steps."""
+        await prune(self._saver, self._thread)
+
+    async def _update(self, messages: Sequence[BaseMessage], as_node: str) -> None:
+        await self._graph.aupdate_state(self._config, {"messages": messages}, as_node=as_node)
+
+    # --- which answers were given: pending writes of the checkpoint that waits -----------------
+
+    async def _answered_tokens(self) -> set[str | None]:
+        saved = await self._saver.aget_tuple(self._config)
+        writes = (saved.pending_writes if saved is not None else None) or ()
+        return {token for _, channel, tokens in writes if channel == _ANSWERED for token in tokens}
+
+    async def _store_answered(self, tokens: Iterable[str | None]) -> None:
+        saved = await self._saver.aget_tuple(self._config)
+        assert saved is not None
+        known = [token for token in tokens if token is not None]
+        # A task of its own for each: LangGraph takes the writes of tasks that it knows.
+        await self._saver.aput_writes(saved.config, [(_ANSWERED, known)], str(uuid.uuid4()))
+
+
+def _results_in(state: StateSnapshot) -> list[ToolMessage]:
+    """The answers of tools that had ended when the step was cut short."""
+    found: list[ToolMessage] = []
+    for task in state.tasks:
+        result = task.result if isinstance(task.result, Mapping) else {}
+        messages = result.get("messages", ())
+        several = messages if isinstance(messages, list | tuple) else (messages,)
+        found += [message for message in several if isinstance(message, ToolMessage)]
+    return found

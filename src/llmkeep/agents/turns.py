@@ -1,0 +1,33 @@
+"""Turns: the runs of one conversation go one after the other, in the order in which they came.
+
+LangGraph lets two runs of one thread work at once, and then stores one of them alone. A turn is an
+exclusive lease on the conversation, which the core hands out first come first served across
+threads, tasks and event loops of this process.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from llmkeep.core import ClientCache, Lease, Scope
+
+#: A conversation: its saver, which counts as itself, and the name of its thread.
+Key = tuple[BaseCheckpointSaver[str], str]
+
+_turns: Final = ClientCache[Key, None](
+    lambda _key: None,
+    scope=Scope.exclusive(1),
+    name="turns",
+    label=lambda _key: "conversation",
+    max_idle=0,
+)
+
+
+def turn(saver: BaseCheckpointSaver[str], thread_id: str) -> Lease[None]:
+    """The right to run in a conversation, for the length of an `async with` statement.
+
+    Raises WouldDeadlock in a run that waits for its own end.
+    """
+    return _turns.lease((saver, thread_id))
