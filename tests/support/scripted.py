@@ -76,6 +76,8 @@ class Scripted:
         self.refused: list[str] = []
         #: Gives the answer to a request where nothing was written down with `say`.
         self.answers: Callable[[Asked], Answer] | None = None
+        #: Holds back even the first byte of every answer.
+        self.silence: Gate | None = None
         self._next: deque[Answer] = deque()
 
     def say(self, *answer: Step) -> None:
@@ -129,7 +131,10 @@ class Scripted:
         if scope["type"] != "http":
             return
         wire = next(wire for wire in WIRES.values() if wire.path == scope["path"])
-        asked = Asked(wire, json.loads(await _whole_body(receive)))
+        body = await _whole_body(receive)
+        if body is None:
+            return
+        asked = Asked(wire, json.loads(body))
         self.asked.append(asked)
         try:
             refusal = REFUSALS[wire.name](asked.body)
@@ -156,6 +161,8 @@ class Scripted:
             await leaving
 
     async def _send(self, asked: Asked, scope: _Message, send: _Send) -> None:
+        if self.silence is not None:
+            await self._hold(self.silence)
         await send(
             {
                 "type": "http.response.start",
@@ -166,8 +173,7 @@ class Scripted:
         for chunk in asked.wire.chunks(self._answer_to(asked)):
             match chunk:
                 case Gate():
-                    chunk.reached.set()
-                    await chunk.opened.come(2 * PATIENCE)
+                    await self._hold(chunk)
                 case Broken():
                     self._break(scope["client"], chunk)
                     return
@@ -175,6 +181,10 @@ class Scripted:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
         asked.completed = True
         await send({"type": "http.response.body", "body": b""})
+
+    async def _hold(self, gate: Gate) -> None:
+        gate.reached.set()
+        await gate.opened.come(2 * PATIENCE)
 
     def _answer_to(self, asked: Asked) -> Answer:
         if self._next:
@@ -193,13 +203,14 @@ class Scripted:
         transport.abort()
 
 
-async def _whole_body(receive: _Receive) -> bytes:
+async def _whole_body(receive: _Receive) -> bytes | None:
+    """None, if the client left in the middle of it."""
     parts: list[bytes] = []
-    while True:
-        message = await receive()
+    while (message := await receive())["type"] != "http.disconnect":
         parts.append(message.get("body", b""))
         if not message.get("more_body"):
             return b"".join(parts)
+    return None
 
 
 async def _left(receive: _Receive) -> None:
