@@ -13,6 +13,7 @@ import pexpect
 import pyte
 import pytest
 
+from tests.cli.emulated import History
 from tests.cli.processes import COMMAND
 
 if not hasattr(pexpect, "spawn"):
@@ -20,17 +21,6 @@ if not hasattr(pexpect, "spawn"):
 
 PATIENCE = 60.0
 PROMPT = "you> "
-
-
-class _Screen(pyte.HistoryScreen):
-    """A terminal that answers when it is asked where its cursor is."""
-
-    def __init__(self, columns: int, lines: int, answer: Callable[[bytes], object]) -> None:
-        super().__init__(columns, lines, history=100_000, ratio=0.5)
-        self._answer = answer
-
-    def write_process_input(self, data: str) -> None:
-        self._answer(data.encode())
 
 
 class Terminal:
@@ -45,34 +35,20 @@ class Terminal:
             timeout=PATIENCE,
         )
         self.raw = b""
-        self._screen = _Screen(columns, lines, self.child.send)
+        self._screen = History(columns, lines, self.child.send)
         self._stream = pyte.ByteStream(self._screen)
 
     # --- what is seen ---
 
     @property
-    def lines(self) -> list[str]:
-        """What is on the screen now."""
-        return [line.rstrip() for line in self._screen.display]
-
-    @property
-    def all_lines(self) -> list[str]:
-        """The same with what has scrolled away before it."""
-        gone = [
-            "".join(row[column].data for column in range(self._screen.columns)).rstrip()
-            for row in self._screen.history.top
-        ]
-        return [*gone, *self.lines]
-
-    @property
     def text(self) -> str:
-        """All of it."""
-        return "\n".join(self.all_lines).rstrip()
+        """What is on the screen, and what has scrolled away before it."""
+        return self._screen.text
 
     @property
     def cursor_line(self) -> str:
         """The line that the cursor is in."""
-        return self.lines[self._screen.cursor.y]
+        return self._screen.seen[self._screen.cursor.y]
 
     # --- what is done ---
 
@@ -104,6 +80,10 @@ class Terminal:
         """Read on until a message is asked for."""
         self.until(lambda terminal: terminal.cursor_line.startswith(PROMPT.strip()))
 
+    def until_stopped(self) -> None:
+        """Read on until the last answer has ended as stopped, and the next message is asked for."""
+        self.until(_ends_stopped)
+
     def read(self) -> bool:
         """Read a piece, if there is one; false once the program has ended."""
         try:
@@ -131,6 +111,11 @@ class Terminal:
 
     def _is_seen(self, seen: str | Callable[[Terminal], object]) -> bool:
         return bool(re.search(seen, self.text) if isinstance(seen, str) else seen(self))
+
+
+def _ends_stopped(it: Terminal) -> bool:
+    before, _, last = it.text.rpartition("\n")
+    return last.strip() == PROMPT.strip() and before.rpartition("\n")[2].startswith("stopped")
 
 
 @contextmanager

@@ -36,6 +36,12 @@ def options(
     """What is common to all commands."""
 
 
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(envvar="LLMKEEP_DATA_FOLDER", help="Where conversations are kept."),
+]
+
+
 @app.command()
 def chat(
     model: Annotated[
@@ -55,10 +61,7 @@ def chat(
     yes: Annotated[
         bool, typer.Option("--yes", help="Approve every tool call that asks for it.")
     ] = False,
-    data_folder: Annotated[
-        Path | None,
-        typer.Option(envvar="LLMKEEP_DATA_FOLDER", help="Where conversations are kept."),
-    ] = None,
+    data_folder: DataFolder = None,
 ) -> None:
     """Talk with a model. With a pipe for input, answer each line and end.
 
@@ -78,3 +81,17 @@ def chat(
         typer.echo(f"llmkeep: {one_line(error)}", err=True)
         raise typer.Exit(1) from None
     sys.exit(status)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Tell it as JSON.")] = False,
+    data_folder: DataFolder = None,
+) -> None:
+    """Tell what works here: providers, keys, local servers, the model in the box, data, tools.
+
+    Ends with 0 if one can chat, else with 1. No key is shown, and none is tried.
+    """
+    from .doctor import diagnose
+
+    sys.exit(diagnose(data_folder, as_json=as_json))

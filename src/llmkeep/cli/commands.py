@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, final
@@ -95,9 +94,8 @@ class Commands:
         elif name:
             if await self._held.kept.conversations.find(name) is None:
                 self._screen.fail(f"there is no conversation {name}")
-                return
-            await self._held.resume(name)
-            await show_last(self._held, self._console, self._screen)
+            else:
+                self._held.name = name  # whoever reads the lines shows it
         else:
             await self._list()
 
@@ -119,7 +117,7 @@ class Commands:
 
     async def _model(self, name: str) -> None:
         if name:
-            await self._held.use(await asyncio.to_thread(self._picked, name))
+            await self._held.use(self._picked(name))
         self._screen.note(talking_with(self._held.pick))
 
     def _picked(self, name: str) -> Pick:
@@ -150,18 +148,6 @@ class Commands:
 def talking_with(chosen: Pick) -> str:
     """The line that says which model it is, and why."""
     return " ".join(filter(None, [f"Talking with {chosen.model}", chosen.reason])) + "."
-
-
-async def show_last(held: Held, console: Console, screen: Screen) -> None:
-    """Say which conversation is gone on with, and how it ended."""
-    found = None
-    if held.kept is not None and held.name is not None:
-        found = await held.kept.conversations.find(held.name)
-    if found is None:
-        screen.note(f"A new conversation, {held.name}.")
-        return
-    turns = "1 turn" if found.turns == 1 else f"{found.turns} turns"
-    screen.note(f"Going on with {found.name}: {found.title} ({turns}, {ago(found.used)}).")
 
 
 def ago(when: datetime) -> str:

@@ -33,8 +33,8 @@ _table: Final = Table(
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
-    """One row of the list."""
+class Row:
+    """One conversation in the list."""
 
     name: str
     title: str
@@ -52,23 +52,18 @@ class Conversations:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine: Final = engine
 
-    async def make_tables(self) -> None:
-        """Make what is not there."""
-        async with self._engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-
-    async def recent(self, most: int) -> list[Conversation]:
+    async def recent(self, most: int) -> list[Row]:
         """The last ones, the newest first."""
         query = select(_table).order_by(_table.c.used.desc()).limit(most)
         async with self._engine.connect() as connection:
-            return [Conversation(**row._mapping) for row in await connection.execute(query)]
+            return [Row(**row._mapping) for row in await connection.execute(query)]
 
-    async def find(self, name: str) -> Conversation | None:
+    async def find(self, name: str) -> Row | None:
         """The one of that name."""
         query = select(_table).where(_table.c.name == name)
         async with self._engine.connect() as connection:
             row = (await connection.execute(query)).one_or_none()
-        return None if row is None else Conversation(**row._mapping)
+        return None if row is None else Row(**row._mapping)
 
     async def begin(self, message: str, name: str | None = None) -> str:
         """Enter a conversation under `name`, or under the next number; its name comes back."""

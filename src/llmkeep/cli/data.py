@@ -6,17 +6,21 @@ One SQLite file and one text file in the user's data folder, readable by the use
 from __future__ import annotations
 
 import os
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 import platformdirs
 from sqlalchemy import URL
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from llmkeep.agents.sqlite_memory import SqliteMemory
+from llmkeep.agents.tools import notes
+from llmkeep.core.errors import LLMKeepError
 
-from .conversations import Conversations
+from . import conversations
 
 #: The environment variable that names another folder.
 VARIABLE: Final = "LLMKEEP_DATA_FOLDER"
@@ -37,28 +41,44 @@ def make_private(folder: Path) -> None:
     os.close(os.open(folder / HISTORY, os.O_RDWR | os.O_CREAT, 0o600))
 
 
+class UnusableFolder(LLMKeepError):
+    """Nothing can be kept in the data folder; the message says what to change."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """An open data folder; lives until it is closed, on one event loop."""
 
     folder: Path
     memory: SqliteMemory
-    conversations: Conversations
+    conversations: conversations.Conversations
     session: AsyncSession
     """For tools that keep something of the user's."""
     engine: AsyncEngine
 
     @classmethod
     async def open(cls, folder: Path) -> Self:
-        """Open it, made if there is none. Raises OSError and SQLAlchemy's errors."""
+        """Open it, made if there is none. Raises UnusableFolder."""
+        try:
+            return await cls._open(folder)
+        except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+            raise UnusableFolder(
+                f"conversations cannot be kept in {folder} ({type(error).__name__}): "
+                f"name another folder by --data-folder or {VARIABLE}"
+            ) from None
+
+    @classmethod
+    async def _open(cls, folder: Path) -> Self:
         make_private(folder)
         memory = SqliteMemory(folder / DATABASE)
         engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(memory.path)))
         session = AsyncSession(engine, expire_on_commit=False)
-        kept = cls(folder, memory, Conversations(engine), session, engine)
+        kept = cls(folder, memory, conversations.Conversations(engine), session, engine)
         try:
             await memory.aget_tuple({"configurable": {"thread_id": ""}})  # makes the file its way
-            await kept.conversations.make_tables()
+            async with engine.begin() as connection:
+                for tables in (conversations.metadata, notes.metadata):
+                    await connection.run_sync(tables.create_all)
         except BaseException:
             await kept.close()
             raise

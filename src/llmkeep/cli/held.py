@@ -10,10 +10,12 @@ from urllib.parse import urlsplit
 from ag_ui.core import Event, ResumeEntry, RunFinishedEvent
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from llmkeep.agents import ConversationHandler
+from llmkeep.agents import ConversationHandler, thread_of
 from llmkeep.agents.choice import split_model
+from llmkeep.agents.conversation import Conversation, Stored
 from llmkeep.settings import settings
 
+from .conversations import Row
 from .data import Kept
 from .pick import LOOPBACK, Pick
 
@@ -56,15 +58,14 @@ class Held:
         self.name, self.usage = None, {}
         self._unkept += 1
 
-    async def resume(self, name: str) -> int:
-        """Go on with the conversation of that name, or begin one; the number of its turns."""
+    async def resume(self, name: str) -> Row | None:
+        """Go on with the conversation of that name; None where it is to begin."""
         self.begin_new()
         self.name = name
         found = None if self.kept is None else await self.kept.conversations.find(name)
-        if found is None:
-            return 0
-        self.usage = found.usage
-        return found.turns
+        if found is not None:
+            self.usage = found.usage
+        return found
 
     async def answer(self, message: str) -> AsyncGenerator[Event, None]:
         """The events of the answer."""
@@ -72,7 +73,7 @@ class Held:
             self.name = await self.kept.conversations.begin(message, self.name)
         return self._handler.stream_response(message, self._session)
 
-    def go_on(self, answers: Sequence[ResumeEntry]) -> AsyncGenerator[Event, None]:
+    async def go_on(self, answers: Sequence[ResumeEntry]) -> AsyncGenerator[Event, None]:
         """The events after calls that waited for approval have their answers."""
         return self._handler.resume(answers, self._session)
 
@@ -88,6 +89,13 @@ class Held:
                 self.usage = usage
         if self.kept is not None and self.name is not None:
             await self.kept.conversations.count(self.name, self.usage)
+
+    async def stored(self) -> Stored:
+        """What is in the conversation."""
+        agent = self._handler
+        thread = thread_of(USER, self._session)
+        steps = settings.agents.max_steps
+        return await Conversation(agent.graph_agent, agent.checkpointer, thread, steps).stored()
 
     @property
     def _session(self) -> str:

@@ -33,11 +33,14 @@ from rich.text import Text
 
 from .calls import Call, CallBox, spinner
 from .markdown import ChatMarkdown, split
-from .screen import answer
+from .screen import PROMPT, answer
 from .text import cleaned
 
 #: Seconds between two drawings.
 INTERVAL: Final = 0.08
+
+#: Lines of one block that are decorated while they arrive: that takes time, each time.
+MAX_DRAWN: Final = 200
 
 
 @dataclass(slots=True)
@@ -54,6 +57,12 @@ class _Answer:
         """Take what will not change any more."""
         done, self.text = (self.text, "") if self.finished else split(self.text)
         return done
+
+    def drawn(self) -> RenderableType:
+        """What has not been printed yet; of a very long block its last lines, undecorated."""
+        if self.text.count("\n") <= MAX_DRAWN:
+            return ChatMarkdown(self.text, self.is_begun)
+        return Text("\n".join(self.text.splitlines()[-MAX_DRAWN:]))
 
 
 @final
@@ -114,6 +123,11 @@ class LiveScreen:
         """A line that says what went wrong."""
         self._print(Text(f"error: {cleaned(text)}", style="bold red"))
 
+    def recall(self, question: str, answer: str) -> None:
+        """A turn of an earlier day."""
+        self._print(Text.assemble((PROMPT, "bold"), cleaned(question)))
+        self._print(ChatMarkdown(cleaned(answer)))
+
     def show(self, event: Event) -> None:
         """Show one event."""
         match event:
@@ -133,6 +147,9 @@ class LiveScreen:
                 self._calls[event.tool_call_id].are_complete = True
             case ToolCallResultEvent():
                 self._show_result(event)
+            case RunErrorEvent(code="cancelled"):
+                self._print_everything()
+                self.note("stopped")
             case RunErrorEvent():
                 self._print_everything()
                 self.fail(event.message)
@@ -178,7 +195,7 @@ class LiveScreen:
             if isinstance(item, Call):
                 drawn.append(CallBox(item, now))
             elif item.text.strip():
-                drawn.append(_piece(item.text, item.is_begun))
+                drawn.append(item.drawn())
         if self._live is not None and (self._hint or not drawn):
             seconds = now - self._began
             line = f"{spinner(seconds)} {seconds:.0f} s {self._hint}".rstrip()
@@ -205,7 +222,7 @@ class LiveScreen:
     def _print_piece(self, message: _Answer) -> None:
         piece = message.take()
         if piece.strip():
-            self._print(_piece(piece, message.is_begun))
+            self._print(ChatMarkdown(piece, message.is_begun))
             message.is_begun = True
 
     def _print(self, what: RenderableType) -> None:
@@ -235,22 +252,6 @@ def _drawn(
     console: Console, options: ConsoleOptions, parts: list[RenderableType]
 ) -> list[list[Segment]]:
     return [line for part in parts for line in console.render_lines(part, options, pad=False)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A part of a message, with an empty line before it if there was one before."""
-
-    text: str
-    is_continued: bool
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if self.is_continued:
-            yield Segment.line()
-        yield ChatMarkdown(self.text)
-
-
-_piece = _Piece
 
 
 def _end(item: _Answer | Call) -> None:

@@ -7,13 +7,15 @@ that are finished and the one that may still change.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import CodeBlock, Heading, Markdown, MarkdownElement
+from rich.segment import Segment
 from rich.syntax import Syntax
 from typing_extensions import override
 
@@ -63,8 +65,8 @@ class _CodeBlock(CodeBlock):
         )
 
 
-class ChatMarkdown(Markdown):
-    """One piece of markdown."""
+class _Block(Markdown):
+    """One block: a paragraph, a list, a table ..."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
@@ -73,9 +75,9 @@ class ChatMarkdown(Markdown):
         "code_block": _CodeBlock,
     }
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, tokens: list[Token]) -> None:
         super().__init__("", hyperlinks=False)
-        self.parsed = _PARSER.parse(text)
+        self.parsed = tokens
 
     @override
     def _flatten_tokens(self, tokens: Iterable[Token]) -> Iterable[Token]:
@@ -84,3 +86,32 @@ class ChatMarkdown(Markdown):
                 token.type = "hardbreak"  # a line end is a line end: verses, addresses, lists
             token.content = cleaned(token.content)  # an entity may have been decoded
             yield token
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMarkdown:
+    """A text, or a part of one: an empty line is between its blocks, and before one that goes on.
+
+    However a text is parted into pieces that `split` gives, they look as the whole does.
+    """
+
+    text: str
+    goes_on: bool = False
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it."""
+        goes_on = self.goes_on
+        for block in _blocks(self.text):
+            if goes_on:
+                yield Segment.line()
+            yield block
+            goes_on = True
+
+
+def _blocks(text: str) -> Iterator[_Block]:
+    tokens: list[Token] = []
+    for token in _PARSER.parse(text):
+        tokens.append(token)
+        if token.level == 0 and token.nesting <= 0:
+            yield _Block(tokens)
+            tokens = []

@@ -104,7 +104,8 @@ def _named(name: str, address: str | None, default_provider: str, *, is_for_it: 
 
 
 def _first_of(address: str) -> Pick:
-    return Pick(f"openai:{first_model(address)}", address, f"of the server at {_shown(address)}")
+    model = first_model(address, key=os.environ.get("OPENAI_API_KEY"))
+    return Pick(f"openai:{model}", address, f"of the server at {_shown(address)}")
 
 
 def _in_this_process(environment: Mapping[str, str]) -> Pick:
@@ -121,20 +122,21 @@ def find_server(servers: Iterable[tuple[str, int]] = SERVERS) -> Pick | None:
     for name, port in servers:
         address = f"http://{LOOPBACK[0]}:{port}/v1"
         try:
-            model = first_model(address, timeout=LOOPBACK_TIMEOUT)
+            model = first_model(address, LOOPBACK_TIMEOUT, key=None)
         except NoModel:
             continue
         return Pick(f"openai:{model}", address, f"of {name} at {address}")
     return None
 
 
-def first_model(base_url: str, timeout: float = TIMEOUT) -> str:
+def first_model(base_url: str, timeout: float = TIMEOUT, *, key: str | None = None) -> str:
     """The first model that a server lists and that is none for embeddings.
 
+    `key` is for a server that somebody named: whatever listens on this machine is told none.
     Raises NoModel, which says what is wrong with the server's answer.
     """
     try:
-        listed = _get_json(f"{base_url.rstrip('/')}/models", timeout)
+        listed = _get_json(f"{base_url.rstrip('/')}/models", timeout, key)
         names = [str(each["id"]) for each in listed["data"]]
     except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
         raise NoModel(f"no models at {_shown(base_url)}: {type(error).__name__}") from None
@@ -144,13 +146,12 @@ def first_model(base_url: str, timeout: float = TIMEOUT) -> str:
     raise NoModel(f"the server at {_shown(base_url)} has no model to talk with: load one")
 
 
-def _get_json(address: str, timeout: float) -> Any:
+def _get_json(address: str, timeout: float, key: str | None) -> Any:
     """Read a short JSON document. No client of a provider: no proxy, no redirect, no retry."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("no address")
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    key = os.environ.get("OPENAI_API_KEY")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with closing(kind(parts.hostname, parts.port, timeout=timeout)) as connection:
         connection.request("GET", parts.path, headers=headers)

@@ -14,8 +14,8 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.shortcuts import CompleteStyle
 
 from .interrupts import Interrupts
+from .screen import PROMPT
 
-PROMPT: Final = "you> "
 CONTINUED: Final = "...> "
 
 

@@ -29,6 +29,9 @@ from rich.text import Text
 from .calls import Call, look_of
 from .text import arguments_text, cleaned
 
+#: What one's own words stand behind.
+PROMPT: Final = "you> "
+
 
 class Screen(Protocol):
     """Shows events as they come."""
@@ -41,6 +44,9 @@ class Screen(Protocol):
 
     def fail(self, text: str) -> None:
         """A line that says what went wrong."""
+
+    def recall(self, question: str, answer: str) -> None:
+        """A turn of an earlier day."""
 
     def answering(self) -> AbstractContextManager[object]:
         """Around the events of one run."""
@@ -104,6 +110,12 @@ class PlainScreen:
         self.end_line()
         _print(self._notes, f"error: {text}", "bold red")
 
+    def recall(self, question: str, answer: str) -> None:
+        """What was asked, and what was answered."""
+        self.note(f"{PROMPT}{question}")
+        self._say(answer)
+        self.end_line()
+
     def end_line(self) -> None:
         """Go to a new line, unless there already."""
         if self._in_line:
@@ -140,6 +152,7 @@ class JsonScreen:
         self._notes: Final = notes
         self.note: Final = notes.note
         self.fail: Final = notes.fail
+        self.recall: Final = notes.recall
         self.answering: Final = notes.answering
         self.refresh: Final = notes.refresh
         self.hint: Final = notes.hint

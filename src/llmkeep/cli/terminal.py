@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Final, final
 
 from ag_ui.core import Interrupt, ResumeEntry
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from rich.console import Console
-from sqlalchemy.exc import SQLAlchemyError
+
+from llmkeep.agents.approvals import told
 
 from .approvals import answer_all, ask_all
-from .commands import COMMANDS, Commands, show_last, talking_with
-from .data import Kept, data_folder
+from .commands import COMMANDS, Commands, ago, talking_with
+from .data import Kept, UnusableFolder, data_folder
 from .held import Held
 from .interrupts import Interrupts
 from .keys import quiet_keys
@@ -35,51 +37,99 @@ def converse(options: Options, chosen: Pick) -> None:
 async def _converse(
     options: Options, chosen: Pick, console: Console, interrupts: Interrupts
 ) -> None:
-    screen: Screen = (
-        PlainScreen(console, console) if console.is_dumb_terminal else LiveScreen(console)
-    )
+    is_dumb = console.is_dumb_terminal
+    screen: Screen = PlainScreen(console, console) if is_dumb else LiveScreen(console)
     async with AsyncExitStack() as stack:
-        kept = await _open(options, screen, stack)
-        held = Held(kept)
+        held = Held(await _open(options, screen, stack))
         await held.use(chosen)
         screen.note(talking_with(chosen))
         if chosen.is_demonstration:
             screen.note(DEMONSTRATION)
-        if options.session is not None:
-            await held.resume(options.session)
-            await show_last(held, console, screen)
         screen.note("Ctrl-C stops an answer, Ctrl-D ends, /help tells the rest.")
-        prompt = Prompt(interrupts, kept.history if kept else None, list(COMMANDS))
-        commands = Commands(held, console, screen, options.base_url)
-
-        async def decide(waiting: Sequence[Interrupt]) -> list[ResumeEntry] | None:
-            if options.yes:
-                return answer_all(waiting, approved=True)
-            try:
-                return await ask_all(waiting, prompt.question, screen.note)
-            except EOFError:
-                screen.note("left waiting; your next message counts as no")
-                return None
-
-        turns = Turns(held, screen, interrupts, decide)
-        await _answer_lines(prompt, commands, turns, interrupts)
-        if held.kept is not None and held.name is not None:
-            screen.note(f"To go on: llmkeep chat --session {held.name}")
+        await _Talk(options, held, console, screen, interrupts).hold()
 
 
-async def _answer_lines(
-    prompt: Prompt, commands: Commands, turns: Turns, interrupts: Interrupts
-) -> None:
-    while True:
+async def _open(options: Options, screen: Screen, stack: AsyncExitStack) -> Kept | None:
+    """The data folder; without one, conversations are not kept, unless one was asked for."""
+    try:
+        kept = await Kept.open(data_folder(options.data_folder))
+    except UnusableFolder as error:
+        if options.session is not None:
+            raise
+        screen.note(str(error))
+        return None
+    stack.push_async_callback(kept.close)
+    return kept
+
+
+@final
+class _Talk:
+    """Reads lines and does what they say; lives as long as the program."""
+
+    def __init__(
+        self,
+        options: Options,
+        held: Held,
+        console: Console,
+        screen: Screen,
+        interrupts: Interrupts,
+    ) -> None:
+        history = held.kept.history if held.kept else None
+        self._options: Final = options
+        self._held: Final = held
+        self._screen: Final = screen
+        self._interrupts: Final = interrupts
+        self._prompt: Final = Prompt(interrupts, history, list(COMMANDS))
+        self._commands: Final = Commands(held, console, screen, options.base_url)
+        self._turns: Final = Turns(held, screen, interrupts, self._decide)
+
+    async def hold(self) -> None:
+        """Talk until the end of input."""
+        if self._options.session is not None:
+            await self._go_on_with(self._options.session)
+        while await self._take(await self._line()):
+            pass
+        if self._held.kept is not None and self._held.name is not None:
+            self._screen.note(f"To go on: llmkeep chat --session {self._held.name}")
+
+    async def _line(self) -> str:
         try:
-            line = (await prompt.ask()).strip()
+            return (await self._prompt.ask()).strip()
         except EOFError:
+            return "/quit"
+
+    async def _take(self, line: str) -> bool:
+        """Do what a line says; the outcome is whether the conversation goes on."""
+        if not line.startswith("/") or line.startswith("//"):
+            await self._turns.hold(line.removeprefix("/") if line.startswith("//") else line)
+            return True
+        before = self._held.name
+        goes_on = await _interruptible(self._commands.do(line), self._interrupts)
+        if self._held.name not in (before, None):
+            await self._go_on_with(str(self._held.name))
+        return goes_on
+
+    async def _go_on_with(self, name: str) -> None:
+        """Show the end of a conversation, and ask for the calls that wait in it."""
+        found = await self._held.resume(name)
+        if found is None:
+            self._screen.note(f"A new conversation: {name}.")
             return
-        if line.startswith("/") and not line.startswith("//"):
-            if not await _interruptible(commands.do(line), interrupts):
-                return
-        else:
-            await turns.hold(line.removeprefix("/") if line.startswith("//") else line)
+        turns = "1 turn" if found.turns == 1 else f"{found.turns} turns"
+        self._screen.note(f"Going on with {name}: {found.title} ({turns}, {ago(found.used)}).")
+        stored = await self._held.stored()
+        self._screen.recall(*_last_turn(stored.messages))
+        await self._turns.go_on([told(each) for each in stored.waiting.values()])
+
+    async def _decide(self, waiting: Sequence[Interrupt]) -> list[ResumeEntry] | None:
+        """Ask for calls that wait for approval; None leaves them waiting."""
+        if self._options.yes:
+            return answer_all(waiting, approved=True)
+        try:
+            return await ask_all(waiting, self._prompt.question, self._screen.note)
+        except EOFError:
+            self._screen.note("It waits on; your next message counts as no.")
+            return None
 
 
 async def _interruptible(work: Coroutine[Any, Any, bool], interrupts: Interrupts) -> bool:
@@ -90,15 +140,12 @@ async def _interruptible(work: Coroutine[Any, Any, bool], interrupts: Interrupts
     return task.cancelled() or task.result()
 
 
-async def _open(options: Options, screen: Screen, stack: AsyncExitStack) -> Kept | None:
-    """The data folder; without one, conversations are not kept, unless one was asked for."""
-    folder = data_folder(options.data_folder)
-    try:
-        kept = await Kept.open(folder)
-    except (OSError, SQLAlchemyError) as error:
-        if options.session is not None:
-            raise
-        screen.note(f"Conversations are not kept: {folder}: {type(error).__name__}.")
-        return None
-    stack.push_async_callback(kept.close)
-    return kept
+def _last_turn(messages: Sequence[BaseMessage]) -> tuple[str, str]:
+    """The last question, and all that was said since."""
+    answer: list[str] = []
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage):
+            return str(message.text), "\n\n".join(reversed(answer))
+        if isinstance(message, AIMessage):
+            answer.append(str(message.text))
+    return "", ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Final, final
 
 from ag_ui.core import (
@@ -40,15 +41,18 @@ class Turns:
     async def hold(self, message: str) -> Event | None:
         """Answer a message; the outcome is the last event, None if it was stopped before any."""
         end = await self._read(lambda: self._held.answer(message))
-        while waiting := waiting_calls(end):
+        return await self.go_on(waiting_calls(end)) or end
+
+    async def go_on(self, waiting: Sequence[Interrupt]) -> Event | None:
+        """Ask for the calls that wait, and go on; the last event, None if they are left waiting."""
+        end: Event | None = None
+        while waiting:
             answers = await self._decide(waiting)
             if answers is None:
                 break
-            end = await self._read(lambda given=answers: self._resumed(given))  # type: ignore[misc]
+            end = await self._read(partial(self._held.go_on, answers))
+            waiting = waiting_calls(end)
         return end
-
-    async def _resumed(self, answers: Sequence[ResumeEntry]) -> Events:
-        return self._held.go_on(answers)
 
     async def _read(self, start: Callable[[], Awaitable[Events]]) -> Event | None:
         """Show one run."""
@@ -84,7 +88,7 @@ def waiting_calls(end: Event | None) -> Sequence[Interrupt]:
 
 def outcome_of(end: Event | None) -> str:
     """How a turn ended: "success", "cancelled", "interrupt" or "error"."""
-    if isinstance(end, RunErrorEvent):
+    if isinstance(end, RunErrorEvent) and end.code != "cancelled":
         return "error"
     if isinstance(end, RunFinishedEvent):
         return end.outcome.type if end.outcome else "success"
