@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 from langchain.agents.middleware import (
     AgentMiddleware,
@@ -153,7 +153,7 @@ class TrimMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             if part > 1:
                 logger.info("the provider found the conversation too long: sending less of it")
             sent = size
-            yield request.override(messages=[*messages])
+            yield request.override(messages=cast("list[AnyMessage]", [*messages]))
 
     def _room(self, request: ModelRequest[Any]) -> int:
         """The tokens that are left for the conversation."""

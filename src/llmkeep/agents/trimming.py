@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from langchain_core.messages import (
     AIMessage,
-    AnyMessage,
     BaseMessage,
     HumanMessage,
     SystemMessage,
@@ -36,7 +35,10 @@ _FILES: Final = frozenset(
 RESULT_SHARE: Final = 0.25
 LEAST_RESULT: Final = 64
 
-Messages = Sequence[AnyMessage]
+#: What a result takes beside its text: itself, the call's id, the line that says what is missing.
+_AROUND_RESULT: Final = 28
+
+Messages = Sequence[BaseMessage]
 
 
 def count_tokens(messages: Iterable[Any]) -> int:
@@ -111,7 +113,7 @@ def _turns(messages: Messages, first: int) -> list[int]:
     return starts or [first]
 
 
-def _fit_turn(messages: Messages, room: int) -> list[AnyMessage]:
+def _fit_turn(messages: Messages, room: int) -> list[BaseMessage]:
     """The user's message, and as many of the newest steps that followed as there is room for."""
     steps = _steps(messages)
     said = [step for step in steps if isinstance(messages[step[0]], HumanMessage)]
@@ -151,7 +153,7 @@ def _steps(messages: Messages) -> list[list[int]]:
 # --- making one message shorter ------------------------------------------------------------------
 
 
-def _squeeze(step: list[AnyMessage], room: int) -> list[AnyMessage]:
+def _squeeze(step: list[BaseMessage], room: int) -> list[BaseMessage]:
     """The messages of a step, its results cut so that it fits, as far as that can be."""
     if count_tokens(step) <= room:
         return step
@@ -161,11 +163,11 @@ def _squeeze(step: list[AnyMessage], room: int) -> list[AnyMessage]:
     return [_shorten(each, share) for each in step]
 
 
-def _shorten(message: AnyMessage, tokens: int) -> AnyMessage:
+def _shorten(message: BaseMessage, tokens: int) -> BaseMessage:
     """A tool result that takes more than so many tokens, without its middle."""
     if not isinstance(message, ToolMessage) or tokens_of(message) <= tokens:
         return message
-    size = BYTES_PER_TOKEN * max(LEAST_RESULT, tokens - 3 * TOKENS_PER_MESSAGE)
+    size = BYTES_PER_TOKEN * max(LEAST_RESULT, tokens - _AROUND_RESULT)
     content: Any = message.content
     if isinstance(content, str):
         content = _without_middle(content, size)
