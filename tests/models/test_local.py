@@ -17,7 +17,6 @@ import anyio
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
-from langchain_core.tools import tool
 from pydantic import BaseModel, ValidationError
 
 from llmkeep.models.adapters import MissingExtra
@@ -94,7 +93,7 @@ def test_constructing_loads_nothing_and_knows_the_model() -> None:
     assert (model.context_size, model.temperature, model.max_tokens) == (8192, 0.2, 512)
     assert model.profile is not None
     assert model.profile["max_input_tokens"] == 8192
-    assert model.profile["tool_calling"] is False
+    assert model.profile["tool_calling"] is True
 
 
 def test_i11_written_out_defaults_make_no_difference() -> None:
@@ -107,6 +106,7 @@ def test_i11_written_out_defaults_make_no_difference() -> None:
         repeat_penalty=1.1,
         max_tokens=512,
         context_size=8192,
+        quotes_results=True,
     )
 
     assert implied._identifying_params == written._identifying_params
@@ -127,6 +127,7 @@ def test_every_setting_identifies() -> None:
         {"context_size": 100},
         {"threads": 1},
         {"gpu_layers": 0},
+        {"quotes_results": False},
     ]
 
     seen = {base._get_llm_string()} | {ChatLocal(**each)._get_llm_string() for each in others}
@@ -331,25 +332,17 @@ def test_tool_results_are_shown_to_a_model_without_tools(llm: ChatLocal) -> None
     assert with_call["input_tokens"] > without["input_tokens"] + 10
 
 
-def test_agent_without_tools_answers_and_with_tools_says_why_not(llm: ChatLocal) -> None:
-    """`create_agent` takes the model; tools are refused in a sentence; a schema works."""
+def test_agent_answers_and_obeys_a_schema(llm: ChatLocal) -> None:
+    """`create_agent` takes the model, and gets structured answers from it."""
 
     class Colour(BaseModel):
         name: Literal["red"]
-
-    @tool
-    def clock() -> str:
-        """The time."""
-        return "noon"
 
     asked: Any = {"messages": [HumanMessage("Name a colour.")]}
     assert create_agent(llm, []).invoke(asked)["messages"][-1].text
 
     structured = create_agent(sharing(llm, max_tokens=60), [], response_format=Colour).invoke(asked)
     assert isinstance(structured["structured_response"], Colour)
-
-    with pytest.raises(NotImplementedError, match="calls no tools"):
-        create_agent(llm, [clock]).invoke(asked)
 
 
 def test_tracing_learns_provider_and_model(llm: ChatLocal) -> None:

@@ -88,7 +88,6 @@ def test_settings_are_sent_and_those_of_none_are_not() -> None:
     ("messages", "settings", "said"),
     [
         ([], {}, "no message"),
-        ([HumanMessage("x")], {"tools": [{}]}, "calls no tools"),
         ([HumanMessage([{"type": "image_url", "image_url": {}}])], {}, "'image_url' block"),
         ([FunctionMessage(content="x", name="f")], {}, "no FunctionMessage"),
         ([RemoveMessage("x")], {}, "no RemoveMessage"),
@@ -97,7 +96,7 @@ def test_settings_are_sent_and_those_of_none_are_not() -> None:
 def test_what_the_model_cannot_take_is_refused(
     messages: list[BaseMessage], settings: dict[str, Any], said: str
 ) -> None:
-    """Images, tools and odd messages are errors, not silently dropped."""
+    """Images and odd messages are errors, not silently dropped."""
     with pytest.raises(LocalModelError, match=said):
         wire(*messages, **settings)
 

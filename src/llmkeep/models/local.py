@@ -1,19 +1,16 @@
 """A chat model in this process: a GGUF file run by llama.cpp, without a server or a key.
 
 `ChatLocal` is the LangChain face of `local_engine.Engine`. It does one call at a time;
-`llmkeep.chat_model("local:...")` keeps one per configuration and lets callers take turns. It calls
-no tools (`profile["tool_calling"]` is False): calls and results that a conversation holds already
-are shown to the model, as text where the file's chat template does not know them.
+`llmkeep.chat_model("local:...")` keeps one per configuration and lets callers take turns. How it
+calls tools is told in `local_turns`: in the file's own way where its chat template has one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import importlib.metadata
 import importlib.util
 import os
-import queue
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +26,13 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
 
-from . import local_wire
+from . import local_answers, local_turns
 from .adapters import MissingExtra
 from .local_engine import Delivery, Engine, Job, LocalModelBusy, LocalModelError, PromptTooLong
 from .local_gguf import read_header
 from .local_native import Setup
+from .local_tools import bound_tool
+from .local_turns import Turn
 
 __all__ = ["BOXES", "VARIABLE", "ChatLocal", "LocalModelBusy", "LocalModelError", "PromptTooLong"]
 
@@ -118,6 +117,10 @@ class ChatLocal(BaseChatModel):
     gpu_layers: int | None = Field(default=None, ge=0)
     """How many layers go to a graphics card; by default all that fit, with a build for one."""
 
+    quotes_results: bool | None = Field(default=None, validate_default=True)
+    """Whether results of tools are the answer as they are, without asking the model, which by
+    default is so for the model in the box: it says 113,660 where the tool said 11376."""
+
     _engine: Engine = PrivateAttr(default_factory=Engine)
 
     @field_validator("model")
@@ -142,6 +145,11 @@ class ChatLocal(BaseChatModel):
     def _as_the_box_says(cls, value: float | None, info: ValidationInfo) -> float | None:
         box = BOXES.get(info.data.get("model", ""))
         return box.defaults.get(str(info.field_name)) if value is None and box else value
+
+    @field_validator("quotes_results")
+    @classmethod
+    def _as_it_can_phrase(cls, value: bool | None, info: ValidationInfo) -> bool:
+        return info.data.get("model") in BOXES if value is None else value
 
     @field_validator("context_size")
     @classmethod
@@ -188,7 +196,7 @@ class ChatLocal(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        names = ("model", "context_size", "threads", "gpu_layers")
+        names = ("model", "context_size", "threads", "gpu_layers", "quotes_results")
         sampling = self._sampling()
         # LangChain puts the `stop` of a call in the place of that name.
         sampling["stop_sequences"] = sampling.pop("stop")
@@ -208,7 +216,8 @@ class ChatLocal(BaseChatModel):
             text_inputs=True,
             text_outputs=True,
             image_inputs=False,
-            tool_calling=False,
+            tool_calling=True,
+            tool_choice=True,
             structured_output=True,
             temperature=True,
         )
@@ -217,13 +226,16 @@ class ChatLocal(BaseChatModel):
         self,
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
         *,
-        tool_choice: str | None = None,
+        tool_choice: str | bool | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Bind what comes with the tools; raises NotImplementedError when there are any."""
-        if tools:
-            raise NotImplementedError("the local model calls no tools: give it none")
-        return self.bind(**kwargs)
+        """Let the model call `tools`; see `local_turns` for how, `local_tools` for what helps it.
+
+        `tool_choice`: `auto`, `any`, `none`, or the name of a tool. Raises LocalModelError, one
+        line, for a tool that cannot be read.
+        """
+        bound = [bound_tool(tool) for tool in tools]
+        return self.bind(tools=bound, tool_choice=tool_choice, **kwargs)
 
     def _generate(
         self,
@@ -251,17 +263,11 @@ class ChatLocal(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        inbox: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
-        job = self._start(messages, stop, kwargs, inbox.put)
-        try:
-            while (delivery := _next(job, inbox)) is not None:
-                chunk = self._chunk(delivery)
-                if chunk is not None:
-                    if run_manager is not None:
-                        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                    yield chunk
-        finally:
-            job.stop()
+        turn = self._turn(messages, stop, kwargs)
+        for chunk in local_answers.read(turn, self._ask):
+            if run_manager is not None:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
 
     def _astream(
         self,
@@ -270,27 +276,26 @@ class ChatLocal(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        def start(deliver: Callable[[Delivery], object]) -> Job:
-            return self._start(messages, stop, kwargs, deliver)
-
-        return _AsyncAnswer(start, self._chunk, run_manager)
+        begin = functools.partial(self._turn, messages, stop, kwargs)
+        return local_answers.AsyncAnswer(begin, self._ask, run_manager)
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _start(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None,
-        options: dict[str, Any],
-        deliver: Callable[[Delivery], object],
-    ) -> Job:
+    def _turn(
+        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
+    ) -> Turn:
         if options.get("model", self.model) != self.model:
             raise LocalModelError("a local model is not chosen by the call: construct another one")
-        setup = self._setup()
         settings = {**self._sampling(), **({"stop": stop} if stop else {}), **options}
-        renders_tools = read_header(setup.path).renders_tools
-        request = local_wire.request(messages, settings, renders_tools=renders_tools)
-        return self._engine.start(setup, request, deliver)
+        model = local_turns.Model(
+            name=self._model_name(),
+            renders_tools=read_header(_file(self.model)).renders_tools,
+            quotes=bool(self.quotes_results),
+        )
+        return local_turns.turn(messages, settings, model)
+
+    def _ask(self, request: Mapping[str, Any], deliver: Callable[[Delivery], object]) -> Job:
+        return self._engine.start(self._setup(), request, deliver)
 
     def _setup(self) -> Setup:
         context_size = self.context_size or _MODERATE_CONTEXT
@@ -302,71 +307,6 @@ class ChatLocal(BaseChatModel):
 
     def _model_name(self) -> str:
         return self.model if self.model in BOXES else Path(self.model).stem
-
-    def _chunk(self, event: Any) -> ChatGenerationChunk | None:
-        if isinstance(event, BaseException):
-            raise event
-        return local_wire.chunk(event, self._model_name())
-
-
-class _AsyncAnswer(AsyncIterator[ChatGenerationChunk]):
-    """An answer that is read on an event loop; lives until it has been read or dropped.
-
-    No generator: dropping one stops nothing until its event loop comes round to closing it, and
-    the model's next caller would find it busy.
-    """
-
-    def __init__(
-        self,
-        start: Callable[[Callable[[Delivery], object]], Job],
-        chunk: Callable[[Delivery], ChatGenerationChunk | None],
-        run_manager: AsyncCallbackManagerForLLMRun | None,
-    ) -> None:
-        self._start = start
-        self._chunk = chunk
-        self._run_manager = run_manager
-        self._inbox: asyncio.Queue[Delivery] = asyncio.Queue()
-        self._job: Job | None = None
-        self._ended = False
-
-    async def __anext__(self) -> ChatGenerationChunk:
-        if self._ended:
-            raise StopAsyncIteration
-        if self._job is None:
-            # What the model's thread gets must not hold this object: dropping it is a stop.
-            put, loop = self._inbox.put_nowait, asyncio.get_running_loop()
-            self._job = self._start(lambda delivery: loop.call_soon_threadsafe(put, delivery))
-        try:
-            chunk = None
-            while chunk is None:
-                delivery = await self._inbox.get()
-                if delivery is None:
-                    raise StopAsyncIteration
-                chunk = self._chunk(delivery)
-            if self._run_manager is not None:
-                await self._run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-        except BaseException:
-            self._end()
-            raise
-        return chunk
-
-    async def aclose(self) -> None:
-        """Stop the answer."""
-        self._end()
-
-    def __del__(self) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        self._ended = True
-        if self._job is not None:
-            self._job.stop()
-
-
-def _next(job: Job, inbox: queue.SimpleQueue[Delivery]) -> Delivery:
-    if job.lost:
-        raise LocalModelError("this answer was begun before a fork, and stays with the parent")
-    return inbox.get()
 
 
 def _file(model: str) -> Path:

@@ -19,6 +19,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
+from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from .local_engine import LocalModelError
@@ -31,7 +32,7 @@ _ALWAYS: Final = {
     "return_progress": True,
 }
 #: What LangChain passes along and llama.cpp is not told.
-_NOT_SENT: Final = frozenset({"messages", "model", "stream", "stream_options", "strict", "tools"})
+_NOT_SENT: Final = frozenset({"messages", "model", "stream", "stream_options", "strict"})
 
 
 def request(
@@ -39,18 +40,21 @@ def request(
 ) -> dict[str, Any]:
     """The request for an answer to `messages`; settings of None are left to llama.cpp.
 
-    Raises LocalModelError for what the model cannot take: no message, tools, anything but text.
+    Raises LocalModelError for what the model cannot take: no message, anything but text.
     """
     if not messages:
         raise LocalModelError("there is no message to answer")
-    if settings.get("tools"):
-        raise LocalModelError("the local model calls no tools: use it without tools=")
+    wire = [_message(message, renders_tools=renders_tools) for message in messages]
+    return request_of(wire, settings)
+
+
+def request_of(wire: list[dict[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The request for an answer to messages that have llama.cpp's shape already."""
     sent = {
         name: value
         for name, value in settings.items()
         if value is not None and name not in _NOT_SENT
     }
-    wire = [_message(message, renders_tools=renders_tools) for message in messages]
     return {**sent, **_ALWAYS, "messages": wire}
 
 
@@ -58,23 +62,52 @@ def chunk(event: Mapping[str, Any], model_name: str) -> ChatGenerationChunk | No
     """The chunk for one event; None for those without content: progress, the role's opening."""
     choice = (event.get("choices") or [{}])[0]
     delta = choice.get("delta") or {}
-    text, thought = delta.get("content"), delta.get("reasoning_content")
+    text, thought, calls = (
+        delta.get(name) for name in ("content", "reasoning_content", "tool_calls")
+    )
     reason, usage = choice.get("finish_reason"), event.get("usage")
-    if not (text or thought or reason or usage):
+    if not (text or thought or calls or reason or usage):
         return None
-    message = AIMessageChunk(content=text or "")
+    message = AIMessageChunk(
+        content=text or "", tool_call_chunks=[_call_chunk(each) for each in calls or ()]
+    )
     if thought:
         message.additional_kwargs["reasoning_content"] = thought
     if reason:
-        message.response_metadata = {
-            "finish_reason": reason,
-            "model_name": model_name,
-            "model_provider": "local",
-        }
+        message.response_metadata = ending(reason, model_name)
     if usage:  # the last event
         message.usage_metadata = _usage(usage)
         message.chunk_position = "last"
     return ChatGenerationChunk(message=message)
+
+
+def piece(event: Mapping[str, Any]) -> tuple[str, str]:
+    """The text in one event, and the reason for the end, each empty where there is none."""
+    choice = (event.get("choices") or [{}])[0]
+    text = (choice.get("delta") or {}).get("content")
+    return text or "", choice.get("finish_reason") or ""
+
+
+def usage_chunk(event: Mapping[str, Any]) -> ChatGenerationChunk | None:
+    """A chunk of the event's token counts alone, for an answer that is followed by another."""
+    if not (usage := event.get("usage")):
+        return None
+    return ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=_usage(usage)))
+
+
+def ending(reason: str, model_name: str) -> dict[str, Any]:
+    """What the metadata of an answer's end says."""
+    return {"finish_reason": reason, "model_name": model_name, "model_provider": "local"}
+
+
+def _call_chunk(call: Mapping[str, Any]) -> ToolCallChunk:
+    function = call.get("function") or {}
+    return tool_call_chunk(
+        name=function.get("name"),
+        args=function.get("arguments"),
+        id=call.get("id"),
+        index=call.get("index"),
+    )
 
 
 def _usage(usage: Mapping[str, Any]) -> UsageMetadata:

@@ -1,0 +1,292 @@
+r"""Tools as a local model meets them: which fit a message, and what schema binds the model to them.
+
+Small models choose badly and write arguments well when they are shown how. So a tool may say more
+about itself than its JSON schema does, for this model alone, in its `extras`:
+
+    @tool(extras={"llmkeep": {
+        "patterns": [r"(?P<expression>\d+( *[-+*/] *\d+)+)"],
+        "examples": [{"message": "What is 3 times 4?", "arguments": {"expression": "3 * 4"}}],
+        "arguments": {"expression": {"pattern": "^[0-9+*/ -]+$"}},
+    }})
+
+`patterns` are regular expressions that the user's message is searched for, the most decisive first,
+ignoring case. Where one is found the tool is called; its named groups are arguments, and the model
+is asked for those that are missing. `examples` are shown to the model. `arguments` narrows the
+schema of single arguments. All of it is optional: nothing here knows any tool by name.
+
+Plain functions of values: when the model is asked is decided in `local_turns`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from .local_engine import LocalModelError
+
+#: The key in a tool's `extras`, and in a bound tool beside `function`.
+HINTS: Final = "llmkeep"
+#: Characters of a message that patterns are searched in.
+_SEARCHED: Final = 2000
+#: Calls that patterns may find in one message.
+_MOST_CALLS: Final = 8
+_UNDECIDED: Final = object()
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a user might say, and the arguments that are right then."""
+
+    message: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One tool; lives as long as the call that it was bound to."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    """The JSON schema of its arguments, narrowed as the tool asks for."""
+    patterns: tuple[re.Pattern[str], ...]
+    examples: tuple[Example, ...]
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        """The schema of each argument."""
+        return self.parameters.get("properties") or {}
+
+    @property
+    def required(self) -> frozenset[str]:
+        """The arguments that a call must have."""
+        return frozenset(self.parameters.get("required") or ())
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that is to be made, with the arguments that are known already."""
+
+    tool: Tool
+    arguments: Mapping[str, Any]
+    missing: frozenset[str] = frozenset()
+    """Arguments that the model has to write, beside those that every call must have."""
+    complete: bool = False
+    """Whether there is nothing left to write."""
+
+
+def bound_tool(tool: dict[str, Any] | type | Callable[..., Any] | BaseTool) -> dict[str, Any]:
+    """What is bound to the model for `tool`: OpenAI's shape, and what the tool says beside it.
+
+    Raises LocalModelError, one line, where that is wrong.
+    """
+    bound = convert_to_openai_tool(tool)
+    if hints := (getattr(tool, "extras", None) or {}).get(HINTS):
+        bound = {**bound, HINTS: hints}
+    read_tool(bound)
+    return bound
+
+
+def wire_tool(bound: Mapping[str, Any]) -> dict[str, Any]:
+    """What a chat template is given for a bound tool."""
+    return {name: value for name, value in bound.items() if name != HINTS}
+
+
+def read_tool(bound: Mapping[str, Any]) -> Tool:
+    """The tool that was bound. Raises LocalModelError, one line, where it cannot be read."""
+    function = bound.get("function")
+    if not isinstance(function, Mapping) or not function.get("name"):
+        raise LocalModelError(f"the local model calls functions only, and no {bound.get('type')!r}")
+    name, description = function["name"], function.get("description") or ""
+    hints = bound.get(HINTS) or {}
+    parameters = _narrowed(function.get("parameters") or {}, hints.get("arguments") or {})
+    try:
+        patterns = tuple(re.compile(each, re.IGNORECASE) for each in hints.get("patterns") or ())
+        examples = tuple(
+            Example(each["message"], each["arguments"]) for each in hints.get("examples") or ()
+        )
+    except (re.error, TypeError, KeyError, AttributeError) as wrong:
+        raise LocalModelError(f"tool {name}: extras[{HINTS!r}] cannot be read: {wrong}") from None
+    return Tool(
+        name=name,
+        description=" ".join(description.split()),
+        parameters=parameters,
+        patterns=patterns,
+        examples=examples or tuple(_made_up(description, parameters)),
+    )
+
+
+# --- which tools fit ------------------------------------------------------------------------------
+
+
+def decided_calls(tools: Iterable[Tool], message: str) -> list[Call]:
+    """The calls that the tools' own patterns find in `message`, in its order.
+
+    Of each tool the first pattern that is found counts, as often as it is. Of matches that overlap
+    the one that begins first counts, or the longest.
+    """
+    text = message[:_SEARCHED]
+    found = [(match, tool) for tool in tools for match in _matches(tool, text)]
+    found.sort(key=lambda each: (each[0].start(), -each[0].end()))
+    calls: list[Call] = []
+    covered = 0
+    for match, tool in found[:_MOST_CALLS]:
+        if match.start() >= covered:
+            calls.append(_call(tool, match))
+            covered = match.end()
+    return calls
+
+
+def fitting(tools: Iterable[Tool], message: str) -> list[Tool]:
+    """The tools that have a word of their name or description in common with `message`."""
+    said = _words(message)
+    return [tool for tool in tools if not said.isdisjoint(_vocabulary(tool))]
+
+
+def _matches(tool: Tool, text: str) -> list[re.Match[str]]:
+    for pattern in tool.patterns:
+        if matches := list(pattern.finditer(text)):
+            return matches
+    return []
+
+
+def _call(tool: Tool, match: re.Match[str]) -> Call:
+    said = {name: text for name, text in match.groupdict().items() if text}
+    values = {
+        name: _value(text, tool.properties[name])
+        for name, text in said.items()
+        if name in tool.properties
+    }
+    known = {name: value for name, value in values.items() if value is not _UNDECIDED}
+    missing = (tool.required | values.keys()) - known.keys()
+    return Call(tool, known, missing, complete=not missing)
+
+
+def _value(text: str, schema: Mapping[str, Any]) -> Any:
+    """`text` as a value of `schema`, or `_UNDECIDED`."""
+    text = text.strip()
+    for each in schema.get("anyOf") or (schema,):
+        if "enum" in each:
+            if named := named_in(each["enum"], text):
+                return named[0]
+        elif each.get("type") in ("integer", "number"):
+            try:
+                return int(text) if each["type"] == "integer" else float(text)
+            except ValueError:
+                continue
+        elif each.get("type") == "string" and re.search(each.get("pattern", ""), text):
+            return text
+    return _UNDECIDED
+
+
+def named_in(values: Iterable[Any], text: str) -> list[Any]:
+    """Those of `values` that `text` names, whole or by what is behind their last slash."""
+    said = f" {_spelled(text)} "
+    named = [
+        value
+        for value in values
+        if isinstance(value, str)
+        and any(f" {_spelled(each)} " in said for each in (value, value.rpartition("/")[2]))
+    ]
+    return sorted(named, key=lambda value: -len(value.rpartition("/")[2]))
+
+
+def _spelled(text: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+", text.casefold()))
+
+
+# --- what binds the model -------------------------------------------------------------------------
+
+
+def arguments_schema(call: Call) -> dict[str, Any]:
+    """The schema of the arguments of `call`: what is known is fixed, what is missing required."""
+    properties = dict(call.tool.properties)
+    properties |= {name: {"const": value} for name, value in call.arguments.items()}
+    return {
+        **call.tool.parameters,
+        "type": "object",
+        "properties": properties,
+        "required": sorted(call.tool.required | call.arguments.keys() | call.missing),
+        "additionalProperties": False,
+    }
+
+
+def _narrowed(parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    properties = {
+        name: _writable({**schema, **arguments[name]} if name in arguments else schema)
+        for name, schema in (parameters.get("properties") or {}).items()
+    }
+    return {**parameters, "properties": properties}
+
+
+def _writable(schema: Any) -> Any:
+    """`schema` without the patterns that llama.cpp has no grammar for."""
+    if isinstance(schema, Mapping):
+        pattern = schema.get("pattern")
+        unfit = isinstance(pattern, str) and not _PLAIN_PATTERN.fullmatch(pattern)
+        return {
+            name: _writable(value)
+            for name, value in schema.items()
+            if not (unfit and name == "pattern")
+        }
+    return [_writable(each) for each in schema] if isinstance(schema, list) else schema
+
+
+#: Anchored, and without groups that begin with a question mark or classes behind a backslash.
+_PLAIN_PATTERN: Final = re.compile(r"\^(?:[^\\(]|\\[^a-zA-Z]|\((?!\?))*\$")
+
+
+# --- what the model is shown ----------------------------------------------------------------------
+
+
+def _made_up(description: str, parameters: Mapping[str, Any]) -> Iterator[Example]:
+    """Examples out of the schema: those of each argument, behind what the tool does."""
+    task = re.split(r"\.(?:\s|$)|\n", description.strip(), maxsplit=1)[0].strip()
+    properties = parameters.get("properties") or {}
+    required = set(parameters.get("required") or ())
+    shown = {
+        name: schema["examples"] for name, schema in properties.items() if "examples" in schema
+    }
+    if not shown and not required:
+        yield Example(task, {})
+    if shown and shown.keys() >= required:
+        for values in zip(*shown.values(), strict=False):
+            arguments = dict(zip(shown, values, strict=True))
+            yield Example(f"{task}: {', '.join(map(str, values))}", arguments)
+
+
+def as_json(value: Any) -> str:
+    """JSON as the model is shown it, and as it writes it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _vocabulary(tool: Tool) -> frozenset[str]:
+    return _words(f"{tool.name.replace('_', ' ')} {tool.description}")
+
+
+def _words(text: str) -> frozenset[str]:
+    """The words of `text` that say what it is about, without their endings."""
+    words = re.findall(r"[^\W\d_]{3,}", text.casefold())
+    return frozenset(_ENDING.sub("", word)[:6] for word in words if word not in _EMPTY_WORDS)
+
+
+_ENDING: Final = re.compile(r"(?<=\w{3})(?:ing|ed|es|s|e)$")
+#: Words that say nothing of what a message, or a tool, is about.
+_EMPTY_WORDS: Final = frozenset(
+    re.findall(
+        r"\w+",
+        "all also and any are ask been being but can could did does each every example for from "
+        "get give given good had has have her him his how into its just know let like made make "
+        "many may more most much must name need new none not now off one only other our out "
+        "please return returns said say see set she should show some such take tell than that "
+        "the their them then there these they thing things this those too tool use used user "
+        "uses using very want was way were what when where which who why will with would yes "
+        "you your ",
+    )
+)
