@@ -19,11 +19,13 @@ from pydantic import ValidationError
 
 from llmkeep.core import ClientCache
 from llmkeep.settings import SettingsError
+from llmkeep.transports import async_client
 
 from .faults import redacted
 from .tools.loading import distinct
 
 if TYPE_CHECKING:
+    import httpx
     from langchain_mcp_adapters.client import MultiServerMCPClient
     from langchain_mcp_adapters.interceptors import MCPToolCallRequest, MCPToolCallResult
 
@@ -115,7 +117,17 @@ def _client(servers: Mapping[str, Server]) -> MultiServerMCPClient:
 def _connection(server: Server) -> dict[str, Any]:
     if "command" in server:
         return {"transport": "stdio", "args": [], **server}
-    return {"transport": "streamable_http", **server}
+    if server.get("transport") == "websocket":
+        return {**server}
+    return {"transport": "streamable_http", "httpx_client_factory": _http_client, **server}
+
+
+def _http_client(**options: Any) -> httpx.AsyncClient:
+    """A client over our transport, which shares its TLS context.
+
+    httpx builds one for each client, and the loop stands still meanwhile.
+    """
+    return async_client(library="httpx", **options)
 
 
 async def _tools_of(
