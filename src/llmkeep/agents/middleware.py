@@ -26,6 +26,7 @@ from .answers import DECLINED, EXPIRED, REFUSED, UNREADABLE, answer_to
 from .approvals import decision_on
 from .context import RunContext, ToolRules
 from .faults import told_to_model
+from .hooks import in_place
 from .listening import Listener
 from .stopping import stoppable
 from .tool_pool import is_synchronous, pooled
@@ -66,6 +67,7 @@ class ConversationMiddleware(AgentMiddleware[ConversationState, RunContext]):
         return _heard(request, handler(_with_prompt(request)))
 
     @override
+    @in_place
     async def awrap_model_call(
         self,
         request: ModelRequest[RunContext],
@@ -93,6 +95,7 @@ class ConversationMiddleware(AgentMiddleware[ConversationState, RunContext]):
             return answer_to(request.tool_call, told_to_model(error), "error")
 
     @override
+    @in_place
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolAnswer]]
     ) -> ToolAnswer:

@@ -21,7 +21,6 @@ _turns: Final = ClientCache[Key, None](
     scope=Scope.exclusive(1),
     name="turns",
     label=lambda _key: "conversation",
-    max_idle=0,
 )
 
 
