@@ -110,6 +110,10 @@ class StatefulAgent:
         """What the model may call. Agents that give the same objects share one compiled graph."""
         return ()
 
+    async def _served_tools(self) -> Tools:
+        """Tools that have to be asked for, asked for before each message; not in `graph_agent`."""
+        return ()
+
     def _build_prompt(self) -> str:
         """The system prompt, asked for at each message; it may depend on the user."""
         return ""
@@ -144,7 +148,8 @@ class StatefulAgent:
 
     async def _ready_graph(self) -> Graph:
         llm = await self._get_or_create_llm_async(self._choice.key, self._choice.build)
-        return await agraph_for(llm, self._fixed_tools, self._window)
+        tools = (*self._fixed_tools, *await self._served_tools())
+        return await agraph_for(llm, tools, self._window)
 
     # --- conversations -----------------------------------------------------------------------
 

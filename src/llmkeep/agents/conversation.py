@@ -55,14 +55,8 @@ class Stored:
     def unanswered(self) -> list[ToolCall]:
         """The calls that have no answer."""
         answered = {message.tool_call_id for message in self.results}
-        for message in reversed(self.messages):
-            if isinstance(message, ToolMessage):
-                answered.add(message.tool_call_id)
-            elif isinstance(message, AIMessage):
-                return [call for call in message.tool_calls if call["id"] not in answered]
-            else:
-                break
-        return []
+        answered |= {each.tool_call_id for each in self.messages if isinstance(each, ToolMessage)}
+        return [call for call in _last_calls(self.messages) if call["id"] not in answered]
 
 
 class Conversation:
@@ -86,9 +80,11 @@ class Conversation:
         if waiting:
             answered = await self._answered_tokens()
             waiting = {key: each for key, each in waiting.items() if token_of(each) not in answered}
+        messages = state.values.get("messages", ())
+        called = {call["id"] for call in _last_calls(messages)}
         return Stored(
-            messages=state.values.get("messages", ()),
-            results=_results_in(state),
+            messages=messages,
+            results=[each for each in _results_in(state) if each.tool_call_id in called],
             waiting=waiting,
         )
 
@@ -139,7 +135,8 @@ class Conversation:
 
     async def run(self, given: Command[Any] | None, context: RunContext) -> Mapping[str, Any]:
         """Let the graph work until it ends or waits for somebody; gives its last state."""
-        return await self._graph.ainvoke(given, self._config, context=context)
+        # `sync`: a call is stored before its tool runs, or a crash would leave a result alone.
+        return await self._graph.ainvoke(given, self._config, context=context, durability="sync")
 
     async def prune(self) -> None:
         """Drop what is stored of earlier steps."""
@@ -161,6 +158,16 @@ class Conversation:
         known = [token for token in tokens if token is not None]
         # A task of its own for each: LangGraph takes the writes of tasks that it knows.
         await self._saver.aput_writes(saved.config, [(_ANSWERED, known)], str(uuid.uuid4()))
+
+
+def _last_calls(messages: Sequence[BaseMessage]) -> Sequence[ToolCall]:
+    """The calls of the last message that can have any: after it there are answers alone."""
+    for message in reversed(messages):
+        if isinstance(message, AIMessage):
+            return message.tool_calls
+        if not isinstance(message, ToolMessage):
+            break
+    return ()
 
 
 def _results_in(state: StateSnapshot) -> list[ToolMessage]:

@@ -189,7 +189,7 @@ async def _answer(
     timer = asyncio.timeout(rules.timeout)
     try:
         async with timer:
-            return await stoppable(handler(request))
+            return await _unless_it_cancels_itself(handler(request))
     except GraphBubbleUp:
         raise
     except Exception as error:
@@ -197,6 +197,16 @@ async def _answer(
         if timer.expired():
             text = f"It took longer than {rules.timeout:g} s and was given up."
         return answer_to(request.tool_call, text, "error")
+
+
+async def _unless_it_cancels_itself(work: Awaitable[ToolAnswer]) -> ToolAnswer:
+    try:
+        return await stoppable(work)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RuntimeError("what the tool waited for was cancelled") from None
 
 
 def _finish(answer: ToolAnswer | list[ToolAnswer], seconds: float) -> list[ToolMessage]:

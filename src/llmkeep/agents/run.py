@@ -13,6 +13,7 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
+from weakref import WeakKeyDictionary
 
 from ag_ui.core import Event, ResumeEntry
 from langchain_core.messages import ToolMessage
@@ -55,16 +56,20 @@ class Prepared:
     context: Callable[[Listener], RunContext]
 
 
-#: The runs of this process, in the order in which they began.
-_runs: Final[dict[Run, None]] = {}
+#: The runs of this process, in the order in which they began. Weakly: a run whose loop was closed
+#: under it is collected, and gives its turn back.
+_runs: Final[WeakKeyDictionary[Run, None]] = WeakKeyDictionary()
 
 
 def stop_run(saver: BaseCheckpointSaver[Any], thread_id: str) -> bool:
     """Stop the run that has the turn in a conversation; from any thread, or a signal handler.
 
-    Gives whether there is one. It is not waited for: its reader gets the end.
+    Gives whether there is one that had not been stopped. It is not waited for: its reader gets the
+    end. Those that wait for their turn go on.
     """
-    return any(run.is_in(saver, thread_id) and run.stop() for run in list(_runs))
+    runs = (reference() for reference in _runs.keyrefs())
+    first = next((run for run in runs if run is not None and run.is_in(saver, thread_id)), None)
+    return first is not None and first.stop()
 
 
 @final
