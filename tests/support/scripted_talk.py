@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
@@ -21,6 +22,7 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 
 from llmkeep.agents import StatefulAgent, thread_of
 from tests.agents.events import assert_well_formed
+from tests.support.scripted_signal import PATIENCE
 
 
 @dataclass
@@ -63,7 +65,8 @@ class Heard:
             case ToolCallEndEvent():
                 self.calls[event.tool_call_id].ended = True
             case ToolCallResultEvent():
-                call = self.calls[event.tool_call_id]
+                # A call that waited for approval was told by an earlier run.
+                call = self.calls.setdefault(event.tool_call_id, HeardCall("", None))
                 call.result, call.result_id = str(event.content), event.message_id
                 call.status = (event.metadata or {})["status"]
 
@@ -75,7 +78,10 @@ class Heard:
 async def ask(agent: StatefulAgent, message: str, session_id: str = "s") -> Heard:
     """One whole answer; its events must be in order, whatever they are."""
     heard = Heard()
-    async with aclosing(agent.stream_response(message, session_id)) as stream:
+    async with (
+        asyncio.timeout(2 * PATIENCE),  # not reached: a run that is stuck would hold up everything
+        aclosing(agent.stream_response(message, session_id)) as stream,
+    ):
         async for event in stream:
             heard.hear(event)
     assert_well_formed(heard.events)
