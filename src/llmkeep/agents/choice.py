@@ -85,10 +85,13 @@ def default_model_of(provider: str) -> str:
 
 
 def endpoint(provider: str, base_url: str) -> dict[str, Any]:
-    """The parameters for a server of one's own, which may want no key."""
-    if provider == "openai" and not os.environ.get("OPENAI_API_KEY"):
-        return {"base_url": base_url, "api_key": "none"}
-    return {"base_url": base_url}
+    """The parameters for a server of one's own, which may want no key, and is asked for tokens."""
+    parameters: dict[str, Any] = {"base_url": base_url}
+    if provider == "openai":
+        parameters["stream_usage"] = True  # LangChain asks OpenAI's own server alone by itself
+        if not os.environ.get("OPENAI_API_KEY"):
+            parameters["api_key"] = "none"
+    return parameters
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, final
 from weakref import WeakKeyDictionary
@@ -29,6 +30,7 @@ from .conversation import Conversation
 from .faults import told_to_user
 from .graphs import Graph
 from .listening import Listener
+from .memory import ConversationMemory
 from .stopping import stop, undisturbed
 from .translate import Translator
 from .turns import turn
@@ -138,13 +140,15 @@ class Run:
     async def _live(self, question: Question) -> None:
         try:
             async with turn(self._saver, self._thread):
-                prepared = await self._prepare()
-                conversation = Conversation(
-                    prepared.graph, self._saver, self._thread, self._max_steps
-                )
-                await self._answer(conversation, question, prepared.context(self._listener))
+                with _held(self._saver, self._thread):
+                    await self._take_turn(question)
         except Exception as error:
             self._fail(error)
+
+    async def _take_turn(self, question: Question) -> None:
+        prepared = await self._prepare()
+        conversation = Conversation(prepared.graph, self._saver, self._thread, self._max_steps)
+        await self._answer(conversation, question, prepared.context(self._listener))
 
     async def _answer(
         self, conversation: Conversation, question: Question, context: RunContext
@@ -206,3 +210,8 @@ class Run:
     def _tell(self, events: Iterable[Event]) -> None:
         for event in events:
             self._events.put_nowait(event)
+
+
+def _held(saver: BaseCheckpointSaver[Any], thread_id: str) -> AbstractContextManager[object]:
+    """Our own saver in memory forgets conversations; not one that is being answered."""
+    return saver.hold(thread_id) if isinstance(saver, ConversationMemory) else nullcontext()
