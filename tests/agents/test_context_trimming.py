@@ -166,6 +166,13 @@ def test_a_result_that_came_after_the_next_message_is_not_parted_from_its_call()
     assert fit(history, count_tokens(late) - 1) == [HumanMessage("3")]
 
 
+def test_the_newest_message_stays_where_a_result_comes_after_it():
+    history = [HumanMessage("1"), called("c"), HumanMessage("2"), result("c", 90_000)]
+    assert [each.type for each in fit(history, 100)] == ["human", "ai", "human", "tool"]
+    astray = [called("c"), HumanMessage("1"), result("c", 90_000)]
+    assert fit(astray, 50) == [HumanMessage("1")]
+
+
 def test_text_beyond_ascii_counts_by_its_bytes():
     """A character of Chinese is about a token, and not a quarter of one."""
     assert tokens_of(HumanMessage("x" * 400)) == 104

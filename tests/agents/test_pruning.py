@@ -302,6 +302,17 @@ async def test_i10_a_conversation_that_does_not_grow_takes_no_more_for_its_age(s
     assert max(most) < 500_000
 
 
+async def test_i10_what_pruning_frees_goes_back_to_the_system(sqlite):
+    """Of a file, no more than half stays free for what comes next."""
+    graph = graph_on(sqlite)
+    for _ in range(40):
+        await say(graph, "q" * 2000)
+    before = bytes_of(sqlite)
+    await sqlite.aprune(["t"])
+    sqlite.close()
+    assert bytes_of(sqlite) < 3 * 160_000 < before / 10
+
+
 # --- several at once -----------------------------------------------------------------------------
 
 

@@ -137,10 +137,6 @@ class SqliteMemory(LeasedSaver):
     async def adelete_thread(self, thread_id: str) -> None:
         await _whole(super().adelete_thread(thread_id))
 
-    @override
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = KEEP_LATEST) -> None:
-        await _whole(super().aprune(thread_ids, strategy=strategy))
-
 
 # --- the savers that are leased, with what they lack ---------------------------------------------
 
