@@ -9,12 +9,15 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import llmkeep
+from llmkeep.agents import ConversationHandler
+from llmkeep.settings import load, settings
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -27,10 +30,21 @@ def blocks(document: str) -> list[str]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def nothing_of_others() -> Iterator[None]:
+    """What other tests left is not the reader's, and what a reader sets is not the others'."""
+    kept = settings.llm, settings.agents
+    llmkeep.close()
+    settings.llm, settings.agents = load().llm, load().agents
+    yield
+    settings.llm, settings.agents = kept
+    ConversationHandler.clear_llm_cache()
+    llmkeep.close()
+
+
 @pytest.mark.parametrize("document", sorted(path.name for path in ROOT.glob("docs/*.md")))
 def test_examples_run(document: str) -> None:
     """Every block of a document runs, with what the blocks before it left."""
-    llmkeep.close()  # what other tests left in the process's own cache is not the reader's
     names: dict[str, Any] = {"__name__": "reader"}
     document = f"docs/{document}"
     for number, block in enumerate(blocks(document), 1):
