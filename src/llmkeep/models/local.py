@@ -118,8 +118,9 @@ class ChatLocal(BaseChatModel):
     """How many layers go to a graphics card; by default all that fit, with a build for one."""
 
     quotes_results: bool | None = Field(default=None, validate_default=True)
-    """Whether results of tools are the answer as they are, without asking the model, which by
-    default is so for the model in the box: it says 113,660 where the tool said 11376."""
+    """Whether tools' results are the answer as they are, and the model chooses tools by the last
+    message alone; so by default for the model in the box, which says 113,660 where a tool said
+    11376."""
 
     _engine: Engine = PrivateAttr(default_factory=Engine)
 
@@ -290,7 +291,7 @@ class ChatLocal(BaseChatModel):
         model = local_turns.Model(
             name=self._model_name(),
             renders_tools=read_header(_file(self.model)).renders_tools,
-            quotes=bool(self.quotes_results),
+            is_small=bool(self.quotes_results),
         )
         return local_turns.turn(messages, settings, model)
 

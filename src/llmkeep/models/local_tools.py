@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -138,9 +138,15 @@ def decided_calls(tools: Iterable[Tool], message: str) -> list[Call]:
     covered = 0
     for match, tool in found[:_MOST_CALLS]:
         if match.start() >= covered:
-            calls.append(_call(tool, match))
+            calls.append(_decided(tool, match))
             covered = match.end()
     return calls
+
+
+def chosen_call(tool: Tool, message: str) -> Call:
+    """The call of a tool that was chosen, with what `message` names of its arguments' values."""
+    named = _named_arguments(tool, message)
+    return Call(tool, named, complete=not tool.properties.keys() - named.keys())
 
 
 def fitting(tools: Iterable[Tool], message: str) -> list[Tool]:
@@ -156,7 +162,7 @@ def _matches(tool: Tool, text: str) -> list[re.Match[str]]:
     return []
 
 
-def _call(tool: Tool, match: re.Match[str]) -> Call:
+def _decided(tool: Tool, match: re.Match[str]) -> Call:
     said = {name: text for name, text in match.groupdict().items() if text}
     values = {
         name: _value(text, tool.properties[name])
@@ -164,6 +170,7 @@ def _call(tool: Tool, match: re.Match[str]) -> Call:
         if name in tool.properties
     }
     known = {name: value for name, value in values.items() if value is not _UNDECIDED}
+    known = {**_named_arguments(tool, match.string, but=values.keys()), **known}
     missing = (tool.required | values.keys()) - known.keys()
     return Call(tool, known, missing, complete=not missing)
 
@@ -173,7 +180,7 @@ def _value(text: str, schema: Mapping[str, Any]) -> Any:
     text = text.strip()
     for each in schema.get("anyOf") or (schema,):
         if "enum" in each:
-            if named := named_in(each["enum"], text):
+            if named := _named(each["enum"], text):
                 return named[0]
         elif each.get("type") in ("integer", "number"):
             try:
@@ -185,7 +192,18 @@ def _value(text: str, schema: Mapping[str, Any]) -> Any:
     return _UNDECIDED
 
 
-def named_in(values: Iterable[Any], text: str) -> list[Any]:
+def _named_arguments(tool: Tool, message: str, but: Collection[str] = ()) -> dict[str, Any]:
+    """The arguments that have a list of values of which the message names one."""
+    found: dict[str, Any] = {}
+    for name, schema in tool.properties.items():
+        lists = [each["enum"] for each in schema.get("anyOf") or (schema,) if "enum" in each]
+        named = [value for each in lists for value in _named(each, message)]
+        if len(named) == 1 and name not in but:
+            found[name] = named[0]
+    return found
+
+
+def _named(values: Iterable[Any], text: str) -> list[str]:
     """Those of `values` that `text` names, whole or by what is behind their last slash."""
     said = f" {_spelled(text)} "
     named = [

@@ -5,14 +5,15 @@ are read piece by piece. It knows neither engine nor loop: `local_answers` asks 
 
 Where tools are bound, the rules are these, in order:
 
-1. A model that is not trusted to phrase results (`quotes`) repeats them when they come last.
+1. Results of tools that come last are repeated by a small model, never rephrased; any other model
+   without tools in its template answers them.
 2. A model whose chat template renders tools is given them, unless a call is demanded: llama.cpp
    lets a model talk before a call that it was told to make, and only a schema binds it.
 3. What the tools' own patterns find in the user's message is called, at once where nothing is
    missing.
-4. Otherwise the tools that share a word with the message are offered to the model, beside just
-   answering; a JSON schema binds its choice, and another one its arguments. Where none does, or the
-   model chooses none, the answer is plain talk.
+4. Otherwise the tools are offered to the model, to a small one those that share a word with the
+   message, beside just answering; a JSON schema binds its choice, and another one its arguments.
+   Where there are none, or the model chooses none, the answer is plain talk.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.ai import AIMessageChunk, UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
@@ -36,6 +37,7 @@ from .local_tools import (
     Tool,
     arguments_schema,
     as_json,
+    chosen_call,
     decided_calls,
     fitting,
     read_tool,
@@ -77,7 +79,9 @@ class Model:
 
     name: str
     renders_tools: bool
-    quotes: bool
+    """Whether its chat template knows tools."""
+    is_small: bool
+    """Not trusted to phrase results, or to choose by more than the message and what may fit it."""
 
 
 Turn = Iterator[Question | ChatGenerationChunk]
@@ -90,16 +94,15 @@ def turn(messages: Sequence[BaseMessage], settings: Mapping[str, Any], model: Mo
     tools = [read_tool(each) for each in bound]
     plain = _plain_question(messages, settings, model)
     results = _results(messages)
-    if results and choice in _FREE:
-        if model.quotes and not settings.get("response_format"):
-            return iter([_quoted(results, model)])
-        if not model.renders_tools:
-            return iter([plain])
-    if not tools:
-        return iter([plain])
-    if model.renders_tools and choice == "auto":
+    if results and choice in _FREE and model.is_small and not settings.get("response_format"):
+        return iter([_quoted(results, model)])
+    if tools and choice == "auto" and model.renders_tools:
         return iter([_plain_question(messages, settings, model, tools=bound)])
-    return _with_tools(_Asking(_said(messages), settings, model), tools, choice, plain)
+    if not tools or (results and choice == "auto"):
+        return iter([plain])
+    answered = {result.name for result in results}
+    tools = [tool for tool in tools if tool.name not in answered] or tools
+    return _with_tools(_Asking(messages, settings, model), tools, choice, plain)
 
 
 def _choice(given: Any) -> str:
@@ -128,11 +131,6 @@ def _plain_question(
         sent["parallel_tool_calls"] = True if at_once is None else at_once
     request = local_wire.request(messages, sent, renders_tools=model.renders_tools)
     return Question(request, lambda event: local_wire.chunk(event, model.name))
-
-
-def _said(messages: Sequence[BaseMessage]) -> str:
-    said = (each for each in reversed(messages) if isinstance(each, HumanMessage))
-    return str(getattr(next(said, None), "text", ""))
 
 
 # --- results repeated -----------------------------------------------------------------------------
@@ -165,20 +163,33 @@ def _quote(result: ToolMessage, *, named: bool) -> str:
 class _Asking:
     """What the questions about tools have in common; lives as long as the turn."""
 
-    said: str
-    """What the user said last: a small model is not shown more when it chooses."""
+    messages: Sequence[BaseMessage]
     settings: Mapping[str, Any]
     model: Model
+
+    @property
+    def said(self) -> str:
+        """What the user said last."""
+        said = (each for each in reversed(self.messages) if isinstance(each, HumanMessage))
+        return str(getattr(next(said, None), "text", ""))
+
+    @property
+    def _shown(self) -> list[dict[str, Any]]:
+        """What the model is shown of the conversation."""
+        if self.model.is_small:
+            return [{"role": "user", "content": self.said}]
+        shown = [each for each in self.messages if not isinstance(each, SystemMessage)]
+        return local_wire.wire(shown, renders_tools=self.model.renders_tools)
 
     def question(
         self, told: str, examples: Iterable[tuple[str, str]], schema: Mapping[str, Any], read: Read
     ) -> Question:
         """A question about what was said, whose answer `schema` binds."""
-        shown = [{"role": "system", "content": told}]
+        shown: list[dict[str, Any]] = [{"role": "system", "content": told}]
         for said, answer in examples:
             shown.append({"role": "user", "content": said})
             shown.append({"role": "assistant", "content": answer})
-        shown.append({"role": "user", "content": self.said})
+        shown += self._shown
         sent = {
             **{name: self.settings.get(name) for name in ("seed", "max_tokens")},
             **_EXACTLY,
@@ -198,8 +209,7 @@ def _with_tools(asking: _Asking, tools: list[Tool], choice: str, plain: Question
         if chosen is None:
             yield plain
             return
-        calls = [Call(chosen, {}, complete=not chosen.properties)]
-    reason = "tool_calls"
+        calls = [chosen_call(chosen, asking.said)]
     for index, call in enumerate(calls):
         yield _call_chunk(index, name=call.tool.name, args="", id=f"call_{uuid.uuid4().hex}")
         if call.complete:
@@ -207,15 +217,19 @@ def _with_tools(asking: _Asking, tools: list[Tool], choice: str, plain: Question
         else:
             written = _Written(index)
             yield _arguments_question(asking, call, written)
-            reason = written.reason or reason
-    yield _last("", asking.model, reason)
+            if written.cut:  # LangChain would mend them, and the tool be called with half of them
+                raise LocalModelError(
+                    f"the local model found no end of the arguments of {call.tool.name}:"
+                    " raise max_tokens, or use a larger model"
+                )
+    yield _last("", asking.model, "tool_calls")
 
 
 def _chosen(
     asking: _Asking, tools: list[Tool], choice: str
 ) -> Generator[Question | ChatGenerationChunk, None, Tool | None]:
     """The tool that the model chooses, of those that may fit; None where it just answers."""
-    offered = fitting(tools, asking.said)
+    offered = fitting(tools, asking.said) if asking.model.is_small else tools
     if choice != "auto":
         offered = offered or tools
         if len(offered) == 1:
@@ -260,15 +274,14 @@ class _Written:
     def __init__(self, index: int | None = None) -> None:
         self._index = index
         self._pieces: list[str] = []
-        self.reason = ""
-        """Why it ended, where that was not of its own accord."""
+        self.cut = False
+        """Whether it ended because no more tokens were allowed."""
 
     def read(self, event: Event) -> ChatGenerationChunk | None:
         if (usage := local_wire.usage_chunk(event)) is not None:
             return usage
         text, reason = local_wire.piece(event)
-        if reason == "length":
-            self.reason = reason
+        self.cut = self.cut or reason == "length"
         self._pieces.append(text)
         return _call_chunk(self._index, args=text) if text and self._index is not None else None
 

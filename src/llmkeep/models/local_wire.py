@@ -44,18 +44,26 @@ def request(
     """
     if not messages:
         raise LocalModelError("there is no message to answer")
-    wire = [_message(message, renders_tools=renders_tools) for message in messages]
-    return request_of(wire, settings)
+    return request_of(wire(messages, renders_tools=renders_tools), settings)
 
 
-def request_of(wire: list[dict[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The request for an answer to messages that have llama.cpp's shape already."""
+def wire(messages: Sequence[BaseMessage], *, renders_tools: bool) -> list[dict[str, Any]]:
+    """The messages in llama.cpp's shape.
+
+    Raises LocalModelError for anything but text, which only in a tool's result is left out: it
+    would end the conversation that it is in for good.
+    """
+    return [_message(message, renders_tools=renders_tools) for message in messages]
+
+
+def request_of(messages: list[dict[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The request for an answer to messages that have that shape already."""
     sent = {
         name: value
         for name, value in settings.items()
         if value is not None and name not in _NOT_SENT
     }
-    return {**sent, **_ALWAYS, "messages": wire}
+    return {**sent, **_ALWAYS, "messages": messages}
 
 
 def chunk(event: Mapping[str, Any], model_name: str) -> ChatGenerationChunk | None:
@@ -143,11 +151,11 @@ def _message(message: BaseMessage, *, renders_tools: bool) -> dict[str, Any]:
         case ToolMessage() if renders_tools:
             name = {"name": message.name} if message.name else {}
             called = {"tool_call_id": message.tool_call_id, **name}
-            return {"role": "tool", "content": _text(message), **called}
+            return {"role": "tool", "content": str(message.text), **called}
         case ToolMessage():
             return {
                 "role": "user",
-                "content": f"{message.name or 'The tool'} returned: {_text(message)}",
+                "content": f"{message.name or 'The tool'} returned: {message.text}",
             }
         case HumanMessage():
             return {"role": "user", "content": _text(message)}
