@@ -297,18 +297,18 @@ def test_a_summary_does_not_part_a_call_from_its_result(ask):
         )
 
 
-def test_a_summary_is_no_answer_and_its_tokens_can_be_told(ask):
-    """Its call goes past the agent's own, and is marked as internal; its usage is in the update."""
-    seen: list[Any] = []
+def test_a_summary_is_no_answer_and_its_tokens_can_be_told():
+    """Where it is streamed at all it is marked as a summary; its usage is in the update."""
     model = summarising(AIMessage("the gist", usage_metadata=USED))
     middleware = context_middleware(model, tokens=2000, strategy="summarize")
     state: Any = {"messages": [*long_talk(), HumanMessage("now")]}
     update = middleware[0].before_agent(state, None)  # type: ignore[arg-type]
     assert update is not None
     assert update["usage"] == USED
-    agent = create_agent(model, middleware=middleware)
-    streamed: Any = agent.stream(state, stream_mode="messages")
-    for chunk, metadata in streamed:
-        seen.append((chunk.content, metadata.get("lc_source")))
-    assert ("the gist", "summarization") in seen
-    assert ("fine", None) in seen
+    streamed: Any = create_agent(model, middleware=middleware).stream(state, stream_mode="messages")
+    answers = {
+        chunk.content
+        for chunk, metadata in streamed
+        if isinstance(chunk, AIMessage) and metadata.get("lc_source") != "summarization"
+    }
+    assert answers - {""} == {"fine"}
