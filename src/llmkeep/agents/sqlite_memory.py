@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar, final
+from typing import Any, Final, TypeVar, cast, final
 
 from anyio import CancelScope
 from langchain_core.runnables import RunnableConfig
@@ -101,7 +102,7 @@ class SqliteMemory(LeasedSaver):
 
     async def _aopen(self) -> _LoopSaver:
         connection = aiosqlite.connect(self.path, timeout=BUSY_TIMEOUT, factory=_Database)
-        _let_exit(connection)
+        _thread_of(connection).daemon = True  # the process would wait for any other for ever
         saver = _LoopSaver(await connection, serde=self.serde)
         try:
             await saver.setup()
@@ -230,9 +231,9 @@ class _Database(sqlite3.Connection):
             try:
                 self.execute("PRAGMA journal_mode = WAL")
                 break
-            except sqlite3.OperationalError:
+            except sqlite3.OperationalError as error:
                 # Others are making the file right now, and SQLite does not wait for that.
-                if time.monotonic() > deadline:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
         self.execute("PRAGMA synchronous = NORMAL")
@@ -240,18 +241,18 @@ class _Database(sqlite3.Connection):
         self.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
 
 
-def _let_exit(connection: aiosqlite.Connection) -> None:
-    """Have the connection's thread end with the process, which would wait for it for ever."""
+def _thread_of(connection: aiosqlite.Connection) -> threading.Thread:
+    """The thread that does the connection's work."""
     thread: Any = getattr(connection, "_thread", connection)  # up to 0.21 it was itself the thread
-    thread.daemon = True
+    return cast("threading.Thread", thread)
 
 
 def _close(saver: _LoopSaver | _ThreadSaver) -> None:
     """On a thread of ours: the saver's loop may be gone, and its connection is bound to none."""
-    if isinstance(saver, _LoopSaver):
-        asyncio.run(saver.conn.close())
-    else:
+    if isinstance(saver, _ThreadSaver):
         saver.conn.close()
+    elif _thread_of(saver.conn).is_alive():  # else a loop was closed under its work, which ended it
+        asyncio.run(saver.conn.close())
 
 
 async def _whole(work: Coroutine[Any, Any, T]) -> T:
