@@ -84,6 +84,25 @@ class Terminal:
         """Read on until the last answer has ended as stopped, and the next message is asked for."""
         self.until(_ends_stopped)
 
+    def settle(self) -> None:
+        """Read on until an empty line is asked for, and stays so."""
+        quiet = 0
+        while quiet < 2:
+            before = self.raw
+            assert self.read(), self.text
+            at_prompt = self.cursor_line == PROMPT.strip()
+            quiet = quiet + 1 if at_prompt and self.raw == before else 0
+
+    def forget(self) -> None:
+        """Leave out what was seen until now."""
+        self._screen.reset()
+
+    def found(self, pattern: str) -> str:
+        """What the pattern's group is."""
+        match = re.search(pattern, self.text)
+        assert match is not None
+        return match[1]
+
     def read(self) -> bool:
         """Read a piece, if there is one; false once the program has ended."""
         try:

@@ -97,6 +97,13 @@ def test_text_is_seen_as_it_comes(shown: Shown):
     assert shown.show(*said("lo **you**")[1:]) == ["Hello you"]
 
 
+@pytest.mark.parametrize("text", ["42.", "-", "#", ">", "***bold", "[x]: http://y", "<br>"])
+def test_nothing_that_was_said_is_left_out(shown: Shown, text: str):
+    """Not what is markdown for something empty, nor what rich does not draw."""
+    shown.show(*said(text), TextMessageEndEvent(message_id="m"))
+    assert shown.lines[: text.count("\n") + 1] == text.split("\n")
+
+
 def test_a_long_answer_is_all_there_when_it_has_ended():
     """Whatever the pieces, no line is lost, none is there twice, and none stays half drawn."""
     pick = random.Random(7)

@@ -84,7 +84,9 @@ def check_providers() -> Iterator[Finding]:
             absent.append(name)
         else:
             yield found
-    yield Finding("providers", "others", OFF, f"without package or key: {', '.join(sorted(absent))}")
+    yield Finding(
+        "providers", "others", OFF, f"without package or key: {', '.join(sorted(absent))}"
+    )
 
 
 def _provider(adapter: Adapter) -> Finding:

@@ -78,11 +78,9 @@ class Conversations:
                     continue
             return chosen
 
-    async def count(self, name: str, usage: dict[str, Any] | None) -> None:
-        """One more turn; the tokens of the whole conversation, where they are known."""
-        changed: dict[str, Any] = {"turns": _table.c.turns + 1, "used": _now()}
-        if usage is not None:
-            changed["usage"] = usage
+    async def count(self, name: str, usage: dict[str, Any]) -> None:
+        """One more turn; the tokens of the whole conversation."""
+        changed = {"turns": _table.c.turns + 1, "used": _now(), "usage": usage}
         statement = update_statement(_table).where(_table.c.name == name).values(changed)
         async with self._engine.begin() as connection:
             await connection.execute(statement)

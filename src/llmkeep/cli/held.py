@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final, final
 from urllib.parse import urlsplit
 
-from ag_ui.core import Event, ResumeEntry, RunFinishedEvent
+from ag_ui.core import Event, ResumeEntry
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from llmkeep.agents import ConversationHandler, thread_of
@@ -81,12 +81,14 @@ class Held:
         """Stop the answer under way, if there is one."""
         return self._handler.stop(self._session)
 
-    async def count(self, end: Event | None) -> None:
-        """A turn has ended, with this event."""
-        if isinstance(end, RunFinishedEvent):
-            usage = (end.metadata or {}).get("conversationUsage")
-            if isinstance(usage, dict):
-                self.usage = usage
+    def take_usage(self, end: Event) -> None:
+        """Learn from the last event of a run how many tokens the conversation has taken."""
+        usage = (end.metadata or {}).get("conversationUsage")
+        if isinstance(usage, dict):
+            self.usage = usage
+
+    async def count_turn(self) -> None:
+        """A message has been answered."""
         if self.kept is not None and self.name is not None:
             await self.kept.conversations.count(self.name, self.usage)
 

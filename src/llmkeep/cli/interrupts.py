@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -65,6 +66,10 @@ class Interrupts:
         """What was under way is over; an interrupt waits for what comes next."""
         self._action = None
 
+    def keep(self) -> None:
+        """One has come that waits for what comes next."""
+        self._is_pending = True
+
     def forget(self) -> None:
         """Drop an interrupt that waits: what it was meant for is over."""
         self._is_pending = False
@@ -93,9 +98,15 @@ class Stopping:
     more, a second later, ends the program by KeyboardInterrupt.
     """
 
-    def __init__(self, stop: Callable[[], bool], hint: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        stop: Callable[[], bool],
+        hint: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._stop: Final = stop
         self._hint: Final = hint
+        self._clock: Final = clock
         self._loop: Final = asyncio.get_running_loop()
         self._asked: float | None = None
         self._timers: list[asyncio.TimerHandle] = []
@@ -109,11 +120,11 @@ class Stopping:
     def interrupt(self) -> None:
         """Stop."""
         if self._asked is None:
-            self._asked = self._loop.time()
+            self._asked = self._clock()
             self._hint("stopping")
             self._later(DOUBLE, lambda: self._hint("stopping; Ctrl-C again ends the program"))
             self._ask()
-        elif self._loop.time() - self._asked >= DOUBLE:
+        elif self._clock() - self._asked >= DOUBLE:
             raise KeyboardInterrupt
 
     def over(self) -> None:

@@ -15,6 +15,8 @@ from typing import Any, Final, final
 
 from ag_ui.core import (
     Event,
+    Interrupt,
+    ResumeEntry,
     RunErrorEvent,
     RunFinishedEvent,
     RunStartedEvent,
@@ -33,7 +35,7 @@ from rich.text import Text
 
 from .calls import Call, CallBox, spinner
 from .markdown import ChatMarkdown, split
-from .screen import PROMPT, answer
+from .screen import PROMPT, answer, call_of
 from .text import cleaned
 
 #: Seconds between two drawings.
@@ -96,9 +98,7 @@ class LiveScreen:
             self._live.start(refresh=True)
             yield
         finally:
-            for item in self._items:
-                _end(item)
-            self._print_finished()
+            self._print_everything("cancelled")
             live, self._live = self._live, None
             live.stop()
 
@@ -128,6 +128,12 @@ class LiveScreen:
         self._print(Text.assemble((PROMPT, "bold"), cleaned(question)))
         self._print(ChatMarkdown(cleaned(answer)))
 
+    def expect(self, interrupt: Interrupt, answer: ResumeEntry) -> None:
+        """A call that waited is gone on with."""
+        call = call_of(interrupt, answer, self._clock())
+        self._calls[interrupt.tool_call_id or ""] = call
+        self._items.append(call)
+
     def show(self, event: Event) -> None:
         """Show one event."""
         match event:
@@ -147,14 +153,13 @@ class LiveScreen:
                 self._calls[event.tool_call_id].are_complete = True
             case ToolCallResultEvent():
                 self._show_result(event)
-            case RunErrorEvent(code="cancelled"):
-                self._print_everything()
-                self.note("stopped")
             case RunErrorEvent():
-                self._print_everything()
-                self.fail(event.message)
+                self._print_everything("cancelled")
+                if event.code == "cancelled":
+                    self.note("stopped")
+                else:
+                    self.fail(event.message)
             case RunFinishedEvent():
-                self._print_everything()
                 self._show_end(event)
         if self._clock() - self._drawn >= INTERVAL:
             self.refresh()
@@ -181,6 +186,7 @@ class LiveScreen:
     def _show_end(self, event: RunFinishedEvent) -> None:
         seconds = f"{self._clock() - self._began:.1f} s"
         kind = event.outcome.type if event.outcome else "success"
+        self._print_everything("waiting" if kind == "interrupt" else "cancelled")
         if kind == "interrupt":
             return
         state = "stopped" if kind == "cancelled" else ""
@@ -202,9 +208,13 @@ class LiveScreen:
             drawn.append(Text(line, style="dim"))
         return drawn
 
-    def _print_everything(self) -> None:
+    def _print_everything(self, status: str) -> None:
+        """Print what there is; calls without a result have this status."""
         for item in self._items:
-            _end(item)
+            if isinstance(item, _Answer):
+                item.finished = True
+            elif item.status is None:
+                item.are_complete, item.status = True, status
         self._print_finished()
 
     def _print_finished(self) -> None:
@@ -252,14 +262,6 @@ def _drawn(
     console: Console, options: ConsoleOptions, parts: list[RenderableType]
 ) -> list[list[Segment]]:
     return [line for part in parts for line in console.render_lines(part, options, pad=False)]
-
-
-def _end(item: _Answer | Call) -> None:
-    """Nothing more will come of it in this run."""
-    if isinstance(item, _Answer):
-        item.finished = True
-    elif item.status is None:
-        item.are_complete, item.status = True, "waiting"
 
 
 def _summed(event: RunFinishedEvent) -> dict[str, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Final
 
 from markdown_it import MarkdownIt
@@ -17,6 +18,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import CodeBlock, Heading, Markdown, MarkdownElement
 from rich.segment import Segment
 from rich.syntax import Syntax
+from rich.text import Text
 from typing_extensions import override
 
 from .text import cleaned
@@ -27,6 +29,10 @@ _PARSER: Final = (
     .enable(["table", "strikethrough"])
     .disable(["reference", "image"])
 )
+
+
+#: What rich leaves out where nothing is in it.
+_FILLED: Final = ("list_item_open", "blockquote_open")
 
 
 def split(text: str) -> tuple[str, str]:
@@ -101,17 +107,32 @@ class ChatMarkdown:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw it."""
         goes_on = self.goes_on
-        for block in _blocks(self.text):
+        lines = self.text.splitlines()
+        for tokens in _blocks(self.text):
             if goes_on:
                 yield Segment.line()
-            yield block
             goes_on = True
+            if _is_seen(tokens):
+                yield _Block(tokens)
+            else:  # "42." is a list of one item with nothing in it
+                start, end = tokens[0].map or (0, len(lines))
+                yield Text(cleaned("\n".join(lines[start:end])))
 
 
-def _blocks(text: str) -> Iterator[_Block]:
+def _blocks(text: str) -> Iterator[list[Token]]:
     tokens: list[Token] = []
     for token in _PARSER.parse(text):
         tokens.append(token)
         if token.level == 0 and token.nesting <= 0:
-            yield _Block(tokens)
+            yield tokens
             tokens = []
+
+
+def _is_seen(tokens: list[Token]) -> bool:
+    """Whether every part of a block has something to show."""
+    return all(
+        token.content.strip() or token.type == "hr" for token in tokens if token.nesting == 0
+    ) and not any(
+        before.nesting == 1 and after.nesting == -1 and before.type in _FILLED
+        for before, after in pairwise(tokens)
+    )

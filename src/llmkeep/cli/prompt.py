@@ -10,7 +10,9 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.filters import is_searching
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.shortcuts import CompleteStyle
 
 from .interrupts import Interrupts
@@ -47,21 +49,47 @@ class Prompt:
         """The next message. Raises EOFError at the end of input."""
         self._interrupts.forget()
         with self._interrupts.handled_by(self._clear):
-            return await self._session.prompt_async(
+            line = await self._session.prompt_async(
                 handle_sigint=False, set_exception_handler=False
             )
+        self._take_late_keys()
+        return line
 
     async def question(self, text: str, default: str = "") -> str:
         """The answer to a question of the program's. Raises EOFError for Ctrl-C and Ctrl-D."""
         session: PromptSession[str] = PromptSession(
             message=[("bold", f"{text} ")], interrupt_exception=EOFError
         )
-        with self._interrupts.handled_by(
-            lambda: session.app.exit(exception=EOFError) if session.app.is_running else None
-        ):
-            return await session.prompt_async(
+        is_left = False
+
+        def leave() -> None:
+            nonlocal is_left
+            is_left = True
+            if session.app.is_running and not session.app.is_done:
+                session.app.exit(exception=EOFError)
+
+        with self._interrupts.handled_by(leave):
+            if is_left:
+                raise EOFError
+            answer = await session.prompt_async(
                 default=default, handle_sigint=False, set_exception_handler=False
             )
+        self._take_late_keys()
+        return answer
+
+    def _take_late_keys(self) -> None:
+        """A Ctrl-C that came after Enter was still a key, not a signal: it is meant for the answer.
+
+        From here on the terminal makes it a signal again; what came before has been read, or waits
+        to be.
+        """
+        keyboard = self._session.app.input
+        keys = [*get_typeahead(keyboard), *keyboard.read_keys()]
+        presses = [at for at, each in enumerate(keys) if each.key == Keys.ControlC]
+        if presses:
+            keys = keys[presses[-1] + 1 :]
+            self._interrupts.keep()
+        store_typeahead(keyboard, keys)
 
     def _clear(self) -> None:
         self._session.default_buffer.reset()

@@ -7,6 +7,7 @@ reaches a terminal as a control sequence.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +15,8 @@ from typing import Final, Protocol, final
 
 from ag_ui.core import (
     Event,
+    Interrupt,
+    ResumeEntry,
     RunErrorEvent,
     RunFinishedEvent,
     TextMessageContentEvent,
@@ -48,6 +51,9 @@ class Screen(Protocol):
     def recall(self, question: str, answer: str) -> None:
         """A turn of an earlier day."""
 
+    def expect(self, interrupt: Interrupt, answer: ResumeEntry) -> None:
+        """A call that waited is gone on with: the run that follows tells its result alone."""
+
     def answering(self) -> AbstractContextManager[object]:
         """Around the events of one run."""
 
@@ -81,6 +87,10 @@ class PlainScreen:
     def hint(self, text: str) -> None:
         """A line of its own."""
         self.note(text)
+
+    def expect(self, interrupt: Interrupt, answer: ResumeEntry) -> None:
+        """A call that waited is gone on with."""
+        self._calls[interrupt.tool_call_id or ""] = call_of(interrupt, answer, self._clock())
 
     def show(self, event: Event) -> None:
         """Show one event."""
@@ -137,10 +147,11 @@ class PlainScreen:
         call = self._calls.pop(event.tool_call_id, None) or Call("tool", self._clock())
         answer(call, event, self._clock())
         look = look_of(call.status or "")
-        sign = "→" if look.word == "" else look.sign
-        word = look.word if look.word in ("", "error") else f"{look.word}: "
-        word = "" if look.word == "error" else word
-        line = f"  {sign} {call.name}: {word}{call.result} ({call.seconds:.1f} s)"
+        sign = "→" if call.status == "success" else look.sign
+        said = (
+            f"{look.word}: {call.result}" if look.word in ("cancelled", "declined") else call.result
+        )
+        line = f"  {sign} {call.name}: {said} ({call.seconds:.1f} s)"
         _print(self._notes, line, look.style)
 
 
@@ -153,6 +164,7 @@ class JsonScreen:
         self.note: Final = notes.note
         self.fail: Final = notes.fail
         self.recall: Final = notes.recall
+        self.expect: Final = notes.expect
         self.answering: Final = notes.answering
         self.refresh: Final = notes.refresh
         self.hint: Final = notes.hint
@@ -160,6 +172,14 @@ class JsonScreen:
     def show(self, event: Event) -> None:
         """Write one event."""
         print(event.model_dump_json(by_alias=True), flush=True)
+
+
+def call_of(interrupt: Interrupt, answer: ResumeEntry, now: float) -> Call:
+    """The call that waited, with the arguments that it was allowed."""
+    about = interrupt.metadata or {}
+    given = answer.payload if isinstance(answer.payload, dict) else {}
+    arguments = json.dumps(given.get("args") or about.get("args") or {})
+    return Call(str(about.get("name") or "tool"), now, arguments, are_complete=True)
 
 
 def answer(call: Call, event: ToolCallResultEvent, now: float) -> None:

@@ -41,6 +41,8 @@ class Turns:
     async def hold(self, message: str) -> Event | None:
         """Answer a message; the outcome is the last event, None if it was stopped before any."""
         end = await self._read(lambda: self._held.answer(message))
+        if end is not None:
+            await self._held.count_turn()
         return await self.go_on(waiting_calls(end)) or end
 
     async def go_on(self, waiting: Sequence[Interrupt]) -> Event | None:
@@ -50,6 +52,8 @@ class Turns:
             answers = await self._decide(waiting)
             if answers is None:
                 break
+            for call, answer in zip(waiting, answers, strict=True):
+                self._screen.expect(call, answer)
             end = await self._read(partial(self._held.go_on, answers))
             waiting = waiting_calls(end)
         return end
@@ -70,7 +74,7 @@ class Turns:
                 stopping.over()
                 ticking.cancel()
         if end is not None:
-            await self._held.count(end)
+            self._held.take_usage(end)
         return end
 
     async def _tick(self) -> None:
