@@ -45,6 +45,10 @@ BUSY_TIMEOUT: Final = 30.0
 LOG_PAGES: Final = 64
 LOG_BYTES: Final = LOG_PAGES * 4096
 
+#: So many pages may stay free after pruning for each that is in use: a turn stores the whole
+#: conversation about three times, and giving pages back only to take them again costs more.
+FREE_PER_USED: Final = 3
+
 
 class SqliteMemory(LeasedSaver):
     """A checkpoint saver in a SQLite file; the same object for every loop and thread.
@@ -196,8 +200,8 @@ def _gone(thread: str, rows: Iterable[Any]) -> list[tuple[str, str, str]]:
 
 
 def _shrink(free: int, pages: int) -> str:
-    """As many pages may stay free, for what comes next, as are in use; the rest is given back."""
-    surplus = 2 * free - pages
+    """How to give free pages back, beyond what the steps of the next turn will fill again."""
+    surplus = free - FREE_PER_USED * (pages - free)
     return f"PRAGMA incremental_vacuum({surplus})" if surplus > 0 else ""
 
 
