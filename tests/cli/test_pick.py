@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
-import json
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,36 +10,7 @@ import pytest
 from llmkeep.cli.pick import BOX, NoModel, Pick, find_server, first_model, pick
 from llmkeep.models import ModelConfigurationError
 from llmkeep.settings import SettingsError, load
-
-
-@contextmanager
-def serving(answer: Callable[[str], tuple[int, bytes]]) -> Iterator[int]:
-    """A plain HTTP server on this machine; gives its port."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, body = answer(self.path)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def listing(*names: str) -> Callable[[str], tuple[int, bytes]]:
-    body = json.dumps({"object": "list", "data": [{"id": name} for name in names]}).encode()
-    return lambda path: (200, body) if path == "/v1/models" else (404, b"")
+from tests.cli.servers import listing, serving
 
 
 def picked(model: str | None = None, base_url: str | None = None, **more: Any) -> Pick:

@@ -172,7 +172,8 @@ def check_data(given: Path | None) -> Iterator[Finding]:
     except LLMKeepError as error:
         yield Finding("data", "folder", WRONG, one_line(error))
         return
-    detail = f"{folder}: {count} conversations, journal mode {journal}"
+    conversations = "1 conversation" if count == 1 else f"{count} conversations"
+    detail = f"{folder}: {conversations}, journal mode {journal}"
     yield Finding("data", "folder", OK, detail)
 
 

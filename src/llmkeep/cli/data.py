@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -41,6 +42,17 @@ def make_private(folder: Path) -> None:
     os.close(os.open(folder / HISTORY, os.O_RDWR | os.O_CREAT, 0o600))
 
 
+def check_database(path: Path) -> None:
+    """Whether it can be used. Raises sqlite3.Error.
+
+    Tried here, since a connection for asyncio that cannot be made ends later than its caller: its
+    thread then speaks to a loop that may be closed.
+    """
+    if path.exists():
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA journal_mode = WAL")
+
+
 class UnusableFolder(LLMKeepError):
     """Nothing can be kept in the data folder; the message says what to change."""
 
@@ -70,6 +82,7 @@ class Kept:
     @classmethod
     async def _open(cls, folder: Path) -> Self:
         make_private(folder)
+        check_database(folder / DATABASE)
         memory = SqliteMemory(folder / DATABASE)
         engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(memory.path)))
         session = AsyncSession(engine, expire_on_commit=False)

@@ -100,7 +100,7 @@ def _in_parallel(checks: Sequence[tuple[str, Check]]) -> list[Finding]:
 
     threads = [
         # Daemons: the program's end does not wait for one that hangs.
-        threading.Thread(target=look, args=(at, group, check), daemon=True)
+        threading.Thread(target=look, args=(at, group, check), name=f"doctor {at}", daemon=True)
         for at, (group, check) in enumerate(checks)
     ]
     for thread in threads:
