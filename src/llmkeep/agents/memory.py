@@ -56,8 +56,8 @@ class ConversationMemory(LeasedSaver):
         self._max_conversations: Final = max_conversations
         self._said = False
         # One saver for each conversation: to forget one is to drop it, whatever the others hold.
-        self._conversations: Final = ClientCache[str, Conversation](
-            lambda _thread: Conversation(),
+        self._conversations: Final = ClientCache[str, ConversationSaver](
+            lambda _thread: ConversationSaver(),
             name="conversations",
             label=lambda _thread: "conversation",
             max_idle=max_conversations,
@@ -65,7 +65,7 @@ class ConversationMemory(LeasedSaver):
         )
         self._conversations.subscribe(self._notice)
 
-    def hold(self, thread_id: str) -> Lease[Conversation]:
+    def hold(self, thread_id: str) -> Lease[ConversationSaver]:
         """Keep a conversation from being forgotten, for the length of a `with` statement."""
         return self._conversations.lease(thread_id)
 
@@ -90,7 +90,7 @@ class ConversationMemory(LeasedSaver):
         self.delete_thread(thread_id)
 
     @override
-    def _lease(self, thread_id: str | None) -> Lease[Conversation]:
+    def _lease(self, thread_id: str | None) -> Lease[ConversationSaver]:
         if thread_id is None:
             raise ValueError("name the conversation: config['configurable']['thread_id']")
         return self.hold(thread_id)
@@ -110,7 +110,7 @@ class ConversationMemory(LeasedSaver):
 
 
 @final
-class Conversation(InMemorySaver):
+class ConversationSaver(InMemorySaver):
     """The saver of one conversation; lives until that is forgotten."""
 
     @override
@@ -152,17 +152,17 @@ class Conversation(InMemorySaver):
 
 
 @final
-class _AtOnce(AbstractAsyncContextManager[Conversation]):
+class _AtOnce(AbstractAsyncContextManager[ConversationSaver]):
     """A lease that is entered without waiting: making a saver in memory takes no time.
 
     A loop may do it as it is, and its calls are done in one step.
     """
 
-    def __init__(self, lease: Lease[Conversation]) -> None:
+    def __init__(self, lease: Lease[ConversationSaver]) -> None:
         self._lease = lease
 
     @override
-    async def __aenter__(self) -> Conversation:
+    async def __aenter__(self) -> ConversationSaver:
         return self._lease.__enter__()
 
     @override
