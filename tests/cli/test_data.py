@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ async def test_the_list_is_the_newest_first(tmp_path: Path):
         await kept.close()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions are others there")
 async def test_what_is_kept_is_for_its_owner_alone(tmp_path: Path):
     folder = tmp_path / "new" / "folder"
     kept = await Kept.open(folder)

@@ -24,6 +24,8 @@ from llmkeep.cli.live_screen import LiveScreen
 from llmkeep.cli.turn import Turns, outcome_of
 from tests.cli.emulated import Emulated
 
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="a signal to oneself ends it there")
+
 PIECES = 30
 
 

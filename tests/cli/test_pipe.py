@@ -95,6 +95,10 @@ def started(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
+posix = pytest.mark.skipif(os.name != "posix", reason="signals and pipes are others there")
+
+
+@posix
 def test_ctrl_c_ends_a_pipe_after_stopping_its_answer(provider: Scripted):
     """The events end in order, and the status says what happened."""
     provider.say(Text("Half"), Gate(), Text("never"))
@@ -115,6 +119,7 @@ def test_ctrl_c_ends_a_pipe_after_stopping_its_answer(provider: Scripted):
     assert len(provider.asked) == 1
 
 
+@posix
 def test_ctrl_c_ends_a_pipe_that_waits_for_input(provider: Scripted):
     provider.say(Text("First."))
     with started() as program:
@@ -130,7 +135,7 @@ def test_ctrl_c_ends_a_pipe_that_waits_for_input(provider: Scripted):
     assert "Traceback" not in errors
 
 
-@pytest.mark.skipif(os.name != "posix", reason="pipes end otherwise elsewhere")
+@posix
 def test_nobody_reads_on_is_no_error_to_tell(provider: Scripted):
     provider.answers = lambda _asked: [Text("word " * 100_000)]
     with started() as program:

@@ -34,6 +34,7 @@ def environment(provider: Scripted, folder: Path) -> dict[str, str]:
         "OPENAI_BASE_URL": provider.base_url("openai"),
         "OPENAI_API_KEY": "not-a-key",
         "LLMKEEP_DATA_FOLDER": str(folder),
+        "AGENTS__TOOLS": "tests.cli.waiting_tools:wait_for",
     }
 
 
@@ -117,15 +118,27 @@ def test_ctrl_c_right_after_enter_is_never_lost(it: Terminal, provider: Scripted
     assert "never" not in it.text
 
 
-def test_ctrl_c_stops_a_call_whose_arguments_arrive(it: Terminal, provider: Scripted):
-    """Its box says so."""
-    gate = Gate()
-    provider.say(Call(0, "c1", "calculator"), Args(0, '{"expression": "1'), gate)
+def test_ctrl_c_stops_calls(it: Terminal, provider: Scripted, tmp_path: Path):
+    """One that has ended keeps its result; one under way, and one that arrives, are cancelled."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    provider.say(
+        Call(0, "c1", "wait_for", f'{{"path": "{first}"}}'),
+        Call(1, "c2", "wait_for", f'{{"path": "{second}"}}'),
+    )
+    it.enter("wait for both")
+    it.until("(?s)first.* 0.[2-9] s ─╯.*second.* 0.[2-9] s ─╯")  # both timers run
+    first.write_text("here it is")
+    it.until("here it is")
+    it.interrupt()
+    it.until_stopped()
+    assert it.text.count("✓") == 1
+    assert it.text.count("■ cancelled") == 1
+    provider.say(Call(0, "c3", "calculator"), Args(0, '{"expression": "1'), Gate())
     it.enter("1 + 1?")
     it.until('"expression": "1')
     it.interrupt()
     it.until_stopped()
-    assert "■ cancelled" in it.text
+    assert it.text.count("■ cancelled") == 2
 
 
 def test_ctrl_c_clears_the_line(it: Terminal, provider: Scripted):

@@ -82,11 +82,12 @@ class LiveScreen:
         self._live: Live | None = None
         self._began = self._drawn = 0.0
         self._hint = ""
+        self._is_running = False
 
     @contextmanager
     def answering(self) -> Iterator[None]:
         """Draw, from here to the end of the block."""
-        self._began, self._hint = self._clock(), ""
+        self._began, self._hint, self._is_running = self._clock(), "", True
         self._live = Live(
             get_renderable=lambda: _Region(self._visible()),
             console=self._console,
@@ -98,6 +99,7 @@ class LiveScreen:
             self._live.start(refresh=True)
             yield
         finally:
+            self._is_running = False
             self._print_everything("cancelled")
             live, self._live = self._live, None
             live.stop()
@@ -154,6 +156,7 @@ class LiveScreen:
             case ToolCallResultEvent():
                 self._show_result(event)
             case RunErrorEvent():
+                self._is_running = False
                 self._print_everything("cancelled")
                 if event.code == "cancelled":
                     self.note("stopped")
@@ -186,6 +189,7 @@ class LiveScreen:
     def _show_end(self, event: RunFinishedEvent) -> None:
         seconds = f"{self._clock() - self._began:.1f} s"
         kind = event.outcome.type if event.outcome else "success"
+        self._is_running = False
         self._print_everything("waiting" if kind == "interrupt" else "cancelled")
         if kind == "interrupt":
             return
@@ -202,7 +206,7 @@ class LiveScreen:
                 drawn.append(CallBox(item, now))
             elif item.text.strip():
                 drawn.append(item.drawn())
-        if self._live is not None and (self._hint or not drawn):
+        if self._is_running and (self._hint or not drawn):
             seconds = now - self._began
             line = f"{spinner(seconds)} {seconds:.0f} s {self._hint}".rstrip()
             drawn.append(Text(line, style="dim"))

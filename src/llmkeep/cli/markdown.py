@@ -15,10 +15,11 @@ from typing import ClassVar, Final
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import CodeBlock, Heading, Markdown, MarkdownElement
+from rich.markdown import CodeBlock, Heading, ListItem, Markdown, MarkdownElement
 from rich.segment import Segment
 from rich.syntax import Syntax
 from rich.text import Text
+from rich.theme import Theme
 from typing_extensions import override
 
 from .text import cleaned
@@ -30,6 +31,9 @@ _PARSER: Final = (
     .disable(["reference", "image"])
 )
 
+
+#: For the console: rich's own styles put some things on black, whatever the terminal's colours.
+THEME: Final = Theme({"markdown.code": "cyan", "markdown.code_block": "cyan"})
 
 #: What rich leaves out where nothing is in it.
 _FILLED: Final = ("list_item_open", "blockquote_open")
@@ -71,12 +75,31 @@ class _CodeBlock(CodeBlock):
         )
 
 
+class _Item(ListItem):
+    """An item of a list; a number has its point."""
+
+    @override
+    def render_number(
+        self, console: Console, options: ConsoleOptions, number: int, last_number: int
+    ) -> RenderResult:
+        width = len(str(last_number)) + 3
+        inner = options.update(width=max(options.max_width - width, 1))
+        style = console.get_style("markdown.item.number", default="none")
+        begin = Segment(f"{number}. ".rjust(width), style)
+        for line in console.render_lines(self.elements, inner, style=self.style):
+            yield begin
+            yield from line
+            yield Segment.line()
+            begin = Segment(" " * width, style)
+
+
 class _Block(Markdown):
     """One block: a paragraph, a list, a table ..."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
         "heading_open": _Heading,
+        "list_item_open": _Item,
         "fence": _CodeBlock,
         "code_block": _CodeBlock,
     }
@@ -88,6 +111,8 @@ class _Block(Markdown):
     @override
     def _flatten_tokens(self, tokens: Iterable[Token]) -> Iterable[Token]:
         for token in super()._flatten_tokens(tokens):
+            if token.markup == "autolink":
+                continue  # its text is its address
             if token.type == "softbreak":
                 token.type = "hardbreak"  # a line end is a line end: verses, addresses, lists
             token.content = cleaned(token.content)  # an entity may have been decoded
@@ -106,17 +131,27 @@ class ChatMarkdown:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw it."""
+        source = self.text.splitlines()
         goes_on = self.goes_on
-        lines = self.text.splitlines()
         for tokens in _blocks(self.text):
             if goes_on:
                 yield Segment.line()
             goes_on = True
-            if _is_seen(tokens):
-                yield _Block(tokens)
-            else:  # "42." is a list of one item with nothing in it
-                start, end = tokens[0].map or (0, len(lines))
-                yield Text(cleaned("\n".join(lines[start:end])))
+            start, end = tokens[0].map or (0, len(source))
+            # "42." is a list of one item with nothing in it: it is shown as it was written.
+            plain = Text(cleaned("\n".join(source[start:end])))
+            lines = console.render_lines(
+                _Block(tokens) if _is_seen(tokens) else plain, options, pad=False
+            )
+            for line in _without_empty_ends(lines):
+                yield from line
+                yield Segment.line()
+
+
+def _without_empty_ends(lines: list[list[Segment]]) -> list[list[Segment]]:
+    """The lines from the first to the last that has something in it."""
+    filled = [at for at, line in enumerate(lines) if any(each.text.strip() for each in line)]
+    return lines[filled[0] : filled[-1] + 1] if filled else []
 
 
 def _blocks(text: str) -> Iterator[list[Token]]:

@@ -20,6 +20,7 @@ from .held import Held
 from .interrupts import Interrupts
 from .keys import quiet_keys
 from .live_screen import LiveScreen
+from .markdown import THEME
 from .options import Options
 from .pick import DEMONSTRATION, Pick
 from .prompt import Prompt
@@ -29,7 +30,7 @@ from .turn import Turns
 
 def converse(options: Options, chosen: Pick) -> None:
     """Talk until the end of input. Raises what making the model or opening the data raises."""
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, theme=THEME)
     with quiet_keys(), Interrupts() as interrupts, asyncio.Runner() as runner:
         runner.run(_converse(options, chosen, console, interrupts))
 
