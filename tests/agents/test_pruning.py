@@ -278,6 +278,7 @@ def bytes_of(saver: Kept) -> int:
 
 
 async def test_i10_a_hundred_turns_cost_at_most_ten_times_their_text(saver):
+    """What a conversation takes grows with its text, and not with the square of it."""
     graph = graph_on(saver)
     for _ in range(100):
         await say(graph, "q" * 1000)

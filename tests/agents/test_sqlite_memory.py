@@ -102,6 +102,8 @@ def test_i5_what_a_loop_opened_is_closed_with_it(memory):
 
 
 def test_i5_a_loop_that_dies_without_ceremony_leaves_nothing_open(memory):
+    """A loop that was closed without its asynchronous generators: its connection is closed soon."""
+
     closed = threading.Event()
 
     def notice(event: Event) -> None:
@@ -139,6 +141,7 @@ def test_a_loop_that_was_never_closed_does_not_keep_a_process(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_i9_a_forked_child_opens_its_own(memory):
+    """A child uses no connection of its parent, which notices nothing."""
     graph = graph_on(memory)
 
     async def around_a_fork() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final, cast, final
 
 from langchain.agents.middleware import (
@@ -21,7 +21,7 @@ from langchain.agents.middleware.summarization import DEFAULT_SUMMARY_PROMPT
 from langchain.agents.middleware.types import AgentState
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.utils import count_tokens_approximately, get_buffer_string
 from langchain_core.runnables import RunnableConfig, RunnableLambda
@@ -44,8 +44,8 @@ FILLED: Final = 0.75
 #: What the conversation gets, of what is filled, where the prompt and the tools leave less.
 LEAST_SHARE: Final = 0.25
 
-#: The room is divided by these, one after the other, while the provider finds it too much.
-ATTEMPTS: Final = (1, 2, 4)
+#: The parts of the room that are tried, one after the other, where the provider finds it too much.
+PARTS: Final = (0.5, 0.25)
 
 #: Of what is filled: when a conversation is summarised, and how much of it then stays as it is.
 SUMMARISED_AT: Final = 0.66
@@ -108,15 +108,14 @@ class TrimMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
     ) -> ModelResponse[Any]:
         attempts = self._attempts(request)
-        attempt: ModelRequest[Any] | None = next(attempts)
-        while attempt is not None:
+        attempt = next(attempts)
+        while True:
             try:
                 return handler(attempt)
             except Exception as error:
-                attempt = next(attempts, None) if _is_too_much(error) else None
-                if attempt is None:
+                if not _is_too_much(error) or (less := next(attempts, None)) is None:
                     raise
-        raise AssertionError
+                attempt = less
 
     @override
     async def awrap_model_call(
@@ -125,35 +124,30 @@ class TrimMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         attempts = self._attempts(request)
-        attempt: ModelRequest[Any] | None = next(attempts)
-        while attempt is not None:
+        attempt = next(attempts)
+        while True:
             try:
                 return await handler(attempt)
             except Exception as error:
-                attempt = next(attempts, None) if _is_too_much(error) else None
-                if attempt is None:
+                if not _is_too_much(error) or (less := next(attempts, None)) is None:
                     raise
-        raise AssertionError
+                attempt = less
 
     def _attempts(self, request: ModelRequest[Any]) -> Iterator[ModelRequest[Any]]:
         """What to send, and then ever less, as long as there is less to send."""
         room = self._room(request)
-        sent = -1
-        for part in ATTEMPTS:
-            messages = fit(request.messages, room // part)
-            if messages is request.messages:
-                yield request
-                # The estimate was wrong: less than what we took this for.
-                room = min(room, count_tokens(messages))
-                sent = room
-                continue
+        messages = fit(request.messages, room)
+        yield request if messages is request.messages else _with(request, messages)
+        sent = count_tokens(messages)
+        room = min(room, sent)  # which the provider finds too much: the estimate is wrong
+        for part in PARTS:
+            messages = fit(request.messages, int(room * part))
             size = count_tokens(messages)
-            if size == sent:
+            if size >= sent:
                 return
-            if part > 1:
-                logger.info("the provider found the conversation too long: sending less of it")
+            logger.info("the provider found a conversation too long: it is asked with less of it")
             sent = size
-            yield request.override(messages=cast("list[AnyMessage]", [*messages]))
+            yield _with(request, messages)
 
     def _room(self, request: ModelRequest[Any]) -> int:
         """The tokens that are left for the conversation."""
@@ -176,6 +170,10 @@ class TrimMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             count = count_tokens_approximately([], tools=tools)
             self._tools = [*tools], count
         return count
+
+
+def _with(request: ModelRequest[Any], messages: Sequence[BaseMessage]) -> ModelRequest[Any]:
+    return request.override(messages=cast("list[AnyMessage]", [*messages]))
 
 
 def _is_too_much(error: Exception) -> bool:
