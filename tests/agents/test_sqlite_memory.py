@@ -103,7 +103,6 @@ def test_i5_what_a_loop_opened_is_closed_with_it(memory):
 
 def test_i5_a_loop_that_dies_without_ceremony_leaves_nothing_open(memory):
     """A loop that was closed without its asynchronous generators: its connection is closed soon."""
-
     closed = threading.Event()
 
     def notice(event: Event) -> None:
