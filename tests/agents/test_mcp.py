@@ -18,6 +18,7 @@ from langchain_core.tools import BaseTool, ToolException
 from mcp.server.fastmcp import FastMCP
 
 from llmkeep.agents.mcp import forget_mcp_tools, mcp_tools
+from llmkeep.agents.tools import BUILTIN_TOOLS
 from llmkeep.settings import SettingsError
 from tests.agents.calling import called
 from tests.agents.loops import on_loops_at_once
@@ -230,6 +231,15 @@ async def test_two_tools_of_one_name_are_refused():
     assert str(refused.value) == (
         "AGENTS__MCP_SERVERS: a_b: there is a tool 'a_b_c' already, from AGENTS__MCP_SERVERS: a"
     )
+
+
+async def test_a_tool_with_the_name_of_one_beside_it_is_refused():
+    with over_http(market()) as url:
+        servers = {"market": {"url": url}}
+        tools = await mcp_tools(servers)
+        with pytest.raises(SettingsError, match=r"^AGENTS__MCP_SERVERS: .*'market_double'"):
+            await mcp_tools(servers, beside=tools[:1])
+        assert await mcp_tools(servers, beside=BUILTIN_TOOLS) == tools
 
 
 async def test_a_call_that_is_cancelled_ends_its_server(shop, tmp_path: Path):

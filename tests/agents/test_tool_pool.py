@@ -360,6 +360,7 @@ async def test_a_tool_of_a_class_of_its_own_runs_as_itself():
     assert counting.calls == 5
     assert await pooled(counting, 1).arun({"by": 1}) == "6 llmkeep-tool-counting"
     assert pooled(counting, 1).invoke({"by": 1}) == "7 MainThread"
+    assert counting.calls == 7
 
 
 async def test_callbacks_hear_of_it_once():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio import BrokenResourceError, ClosedResourceError
@@ -46,7 +46,10 @@ _SECRET_LENGTH: Final = 4
 
 
 async def mcp_tools(
-    servers: Mapping[str, Server], *, patience: float = LOAD_TIMEOUT
+    servers: Mapping[str, Server],
+    *,
+    beside: Iterable[BaseTool] = (),
+    patience: float = LOAD_TIMEOUT,
 ) -> tuple[BaseTool, ...]:
     """The tools of all `servers`, named `server_tool`; the same objects for equal servers.
 
@@ -54,7 +57,8 @@ async def mcp_tools(
     that fails gives a result that is marked as an error.
 
     Raises SettingsError with the name of a server that cannot be asked, or has not answered after
-    `patience` seconds; the next call asks again. Raises ImportError where the package is missing.
+    `patience` seconds (the next call asks again), and for a tool with the name of one `beside`
+    them. Raises ImportError where the package is missing.
     """
     if not servers:
         return ()
@@ -63,6 +67,13 @@ async def mcp_tools(
         return await _load(asked, patience)
 
     async with _loaded.lease(servers, build=load) as tools:
+        taken = {tool.name for tool in beside}
+        for tool in tools:
+            if tool.name in taken:
+                raise SettingsError(
+                    f"AGENTS__MCP_SERVERS: there is a tool {tool.name!r} already: give the server "
+                    "another name"
+                )
         return tools
 
 

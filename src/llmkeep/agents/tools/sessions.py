@@ -1,8 +1,8 @@
 """Work in somebody's database session, whichever of SQLAlchemy's kinds it is.
 
-Knows no table. Each piece of work ends with a commit, or with a rollback if it fails: what a tool
-tells as done is done. A session is for one at a time, so calls that share one take turns; a
-factory (`sessionmaker` and its like) gives each call a session of its own.
+Not here: what is done there. Each piece of work ends with a commit, or with a rollback if it
+fails: what a tool tells as done is done. A session is for one at a time, so calls that share one
+take turns; a factory (`sessionmaker` and its like) gives each call a session of its own.
 """
 
 from __future__ import annotations
