@@ -318,3 +318,43 @@ async def test_a_message_that_waits_for_its_turn_can_leave(wire: str, scripted: 
     await stream.aclose()
     await _works(handler)
     assert "never to be asked" not in str(await kept(handler))
+
+
+async def test_a_second_stop_does_not_reach_the_next_message(wire: str, scripted: Scripted):
+    """What waits for its turn is answered, however often somebody stops the run before it."""
+    handler, stream = await _held_turn(scripted)
+    waiting = asyncio.create_task(ask(handler, "next"))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    for _ in range(3):
+        handler.stop("s")
+    assert kinds([event async for event in stream]) == ["RUN_FINISHED"]
+    assert (await waiting).text == "fine"
+
+
+def test_a_loop_that_ends_stops_its_turns(wire: str, scripted: Scripted):
+    """The provider is let go, and the conversation goes on in the next loop."""
+    left: list[Any] = []
+
+    async def leave() -> None:
+        left.extend(await _held_turn(scripted))
+
+    async def go_on() -> None:
+        for asked in scripted.asked:
+            await asked.over.come()
+        await _works(left[0])
+
+    asyncio.run(leave())
+    asyncio.run(go_on())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_loop_that_is_closed_under_a_turn_does_not_lock_the_conversation(scripted: Scripted):
+    """What a dead loop held is given back when it is collected."""
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda _loop, _context: None)  # "Task was destroyed": it was
+    handler, stream = loop.run_until_complete(_held_turn(scripted))
+    loop.close()
+    del stream, loop
+    gc.collect()
+    asyncio.run(_works(handler))
