@@ -29,6 +29,7 @@ from langgraph.runtime import Runtime
 from typing_extensions import override
 
 from .faults import told_to_model
+from .hooks import in_place
 from .stopping import stoppable
 from .trimming import count_tokens, fit, tokens_of
 
@@ -118,6 +119,7 @@ class TrimMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
                 attempt = less
 
     @override
+    @in_place
     async def awrap_model_call(
         self,
         request: ModelRequest[Any],
