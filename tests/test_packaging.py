@@ -48,7 +48,17 @@ def test_bare_install_requires_nothing(wheel: Path) -> None:
         metadata = Parser().parsestr(archive.read(name).decode())
 
     requirements = metadata.get_all("Requires-Dist") or []
-    extras = {"openai", "anthropic", "local", "langchain", "agents", "serve", "all", "testing"}
+    extras = {
+        "openai",
+        "anthropic",
+        "local",
+        "langchain",
+        "agents",
+        "mcp",
+        "serve",
+        "all",
+        "testing",
+    }
     assert not [line for line in requirements if "extra ==" not in line]
     assert set(metadata.get_all("Provides-Extra") or []) == extras
 
