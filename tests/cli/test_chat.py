@@ -29,6 +29,7 @@ def test_without_a_command_there_is_help():
         (["--model", "nosuch:thing"], {}, "nosuch:thing"),
         (["--model", "openai:gpt-5-mini"], {}, "OPENAI_API_KEY"),
         (["--base-url", "http://127.0.0.1:1/v1"], {}, "no models at http://127.0.0.1:1/v1"),
+        (["--session", "a"], {"LLMKEEP_DATA_FOLDER": __file__}, "cannot be kept in"),
         ([], {"AGENTS__MAX_STEPS": "many"}, "AGENTS__MAX_STEPS"),
         ([], {"LLM__DEFAULT_PROVIDER": "groq"}, "AGENTS__CONVERSATION_HANDLER_DEFAULT_MODEL"),
     ],

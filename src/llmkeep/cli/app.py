@@ -74,7 +74,7 @@ def chat(
         from .chat import talk
         from .options import Options
 
-        status = talk(Options(model, base_url, session, data_folder, once, as_json, yes))
+        status = talk(Options(model, base_url, session or None, data_folder, once, as_json, yes))
     except (BrokenPipeError, ModuleNotFoundError):
         raise  # nobody reads on: typer ends quietly; an extra is missing: `main` says which
     except Exception as error:  # a person is at the other end: no traceback

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from ag_ui.core import Interrupt, ResumeEntry
 
-from .text import arguments_text, cleaned
+from .text import arguments_text
+
+#: The reason of a call that waits for approval.
+TOOL_CALL: Final = "tool_call"
 
 Ask = Callable[[str, str], Awaitable[str]]
 """Asks a question with a default; raises EOFError where there is no answer."""
@@ -36,9 +40,14 @@ async def ask_all(interrupts: Iterable[Interrupt], ask: Ask, say: Say) -> list[R
 
 async def _ask_one(interrupt: Interrupt, ask: Ask, say: Say) -> ResumeEntry:
     about = interrupt.metadata or {}
+    if interrupt.reason != TOOL_CALL:  # a graph of somebody's own asks for something else
+        say(interrupt.message or json.dumps(about.get("value"), default=str))
+        return ResumeEntry(interrupt_id=interrupt.id, status="resolved", payload=await ask(">", ""))
     arguments = about.get("args") or {}
-    name = cleaned(str(about.get("name") or interrupt.message or "a tool"))
-    say(f"{name}({arguments_text(json.dumps(arguments))})")
+    say(f"{about.get('name') or 'tool'}({arguments_text(json.dumps(arguments))})")
+    if _has_expired(interrupt):
+        say("It has waited too long: that counts as no.")
+        return answered(interrupt, approved=False)
     while True:
         match (await ask("Allow it? y/n/edit", "")).strip().lower():
             case "y" | "yes":
@@ -49,6 +58,11 @@ async def _ask_one(interrupt: Interrupt, ask: Ask, say: Say) -> ResumeEntry:
                 edited = await _edited(arguments, ask, say)
                 if edited is not None:
                     return answered(interrupt, approved=True, arguments=edited)
+
+
+def _has_expired(interrupt: Interrupt) -> bool:
+    end = interrupt.expires_at
+    return end is not None and datetime.fromisoformat(end) <= datetime.now(UTC)
 
 
 async def _edited(arguments: Any, ask: Ask, say: Say) -> dict[str, Any] | None:

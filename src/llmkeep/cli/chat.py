@@ -16,7 +16,7 @@ def talk(options: Options) -> int:
 
     Raises what choosing and making the model raises.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # no terminal is too old for an answer
             stream.reconfigure(errors="replace")
     chosen = pick(options.model, options.base_url, settings)

@@ -118,13 +118,15 @@ class Commands:
     async def _model(self, name: str) -> None:
         if name:
             await self._held.use(self._picked(name))
-        self._screen.note(talking_with(self._held.pick))
+        if self._held.pick is not None:
+            self._screen.note(talking_with(self._held.pick))
 
     def _picked(self, name: str) -> Pick:
         """The model of that name: at the server in use, unless a provider is named."""
         before, colon, _ = name.partition(":")
         has_provider = bool(colon) and before in PROVIDERS
-        address = self._base_url or (None if has_provider else self._held.pick.base_url)
+        here = self._held.pick.base_url if self._held.pick is not None else None
+        address = self._base_url or (None if has_provider else here)
         return pick(name, address, load())
 
     async def _stats(self, _rest: str) -> None:

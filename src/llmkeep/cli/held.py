@@ -33,7 +33,8 @@ class Held:
 
     def __init__(self, kept: Kept | None) -> None:
         self.kept: Final = kept
-        self.pick: Pick
+        #: The model that is talked with.
+        self.pick: Pick | None = None
         #: None until the first message of a new conversation.
         self.name: str | None = None
         #: Tokens of the whole conversation, as far as they are known.
@@ -43,7 +44,7 @@ class Held:
 
     async def use(self, pick: Pick) -> None:
         """Talk with this model from here on. Where that raises, all is as it was."""
-        before = getattr(self, "pick", None)
+        before = self.pick
         _apply(pick)
         try:
             self._handler = await self._make_handler()

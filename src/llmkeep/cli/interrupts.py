@@ -46,8 +46,13 @@ class Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """From here on an interrupt ends the program, as it would without us."""
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
+            self._previous = None
 
     @contextmanager
     def handled_by(self, action: Callable[[], object]) -> Iterator[None]:
@@ -86,8 +91,12 @@ class Interrupts:
         self._unserved = 0
         if self._action is None:
             self._is_pending = True
-        else:
+            return
+        try:
             self._action()
+        except KeyboardInterrupt:
+            self.end()  # the next one does not wait for an orderly end
+            raise
 
 
 @final

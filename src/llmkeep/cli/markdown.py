@@ -8,6 +8,7 @@ that are finished and the one that may still change.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Final
@@ -138,14 +139,21 @@ class ChatMarkdown:
                 yield Segment.line()
             goes_on = True
             start, end = tokens[0].map or (0, len(source))
-            # "42." is a list of one item with nothing in it: it is shown as it was written.
             plain = Text(cleaned("\n".join(source[start:end])))
-            lines = console.render_lines(
-                _Block(tokens) if _is_seen(tokens) else plain, options, pad=False
-            )
-            for line in _without_empty_ends(lines):
+            for line in _lines(console, options, tokens, plain):
                 yield from line
                 yield Segment.line()
+
+
+def _lines(
+    console: Console, options: ConsoleOptions, tokens: list[Token], plain: Text
+) -> list[list[Segment]]:
+    """A block as lines, without the empty ones that rich puts around some."""
+    lines: list[list[Segment]] = []
+    if _is_seen(tokens):  # not "42.", a list of one item with nothing in it
+        with suppress(Exception):  # rather plain than not at all: it is somebody else's text
+            lines = console.render_lines(_Block(tokens), options, pad=False)
+    return _without_empty_ends(lines or console.render_lines(plain, options, pad=False))
 
 
 def _without_empty_ends(lines: list[list[Segment]]) -> list[list[Segment]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final, final
@@ -48,6 +49,7 @@ async def _converse(
             screen.note(DEMONSTRATION)
         screen.note("Ctrl-C stops an answer, Ctrl-D ends, /help tells the rest.")
         await _Talk(options, held, console, screen, interrupts).hold()
+        interrupts.end()
 
 
 async def _open(options: Options, screen: Screen, stack: AsyncExitStack) -> Kept | None:
@@ -91,7 +93,8 @@ class _Talk:
         while await self._take(await self._line()):
             pass
         if self._held.kept is not None and self._held.name is not None:
-            self._screen.note(f"To go on: llmkeep chat --session {self._held.name}")
+            name = shlex.quote(self._held.name)
+            self._screen.note(f"To go on: llmkeep chat --session {name}")
 
     async def _line(self) -> str:
         try:

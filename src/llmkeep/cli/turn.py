@@ -17,6 +17,7 @@ from ag_ui.core import (
     RunFinishedInterruptOutcome,
 )
 
+from .faults import one_line
 from .held import Held
 from .interrupts import Interrupts, Stopping
 from .live_screen import INTERVAL
@@ -70,6 +71,11 @@ class Turns:
                         async for event in events:
                             self._screen.show(event)
                             end = event
+            except BrokenPipeError:
+                raise  # nobody reads on
+            except Exception as error:  # the handler tells its own; this is ours, or the screen's
+                end = RunErrorEvent(message=one_line(error), code="error")
+                self._screen.show(end)
             finally:
                 stopping.over()
                 ticking.cancel()
