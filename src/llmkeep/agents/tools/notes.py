@@ -151,7 +151,9 @@ class _Delete(BaseModel):
     ]
 
 
-def _tool(name: str, description: str, schema: type[BaseModel], does: Callable[..., str]) -> Any:
+def _tool(
+    name: str, description: str, schema: type[BaseModel], does: Callable[..., str]
+) -> BaseTool:
     """A tool of the user's own rows.
 
     The schema is written out, and has no `runtime` in it: LangChain would copy the whole
