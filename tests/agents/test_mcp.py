@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 import uvicorn
 from langchain_core.tools import BaseTool, ToolException
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from mcp.server.fastmcp import FastMCP
+from mcp.types import Tool
 
 from llmkeep.agents.mcp import forget_mcp_tools, mcp_tools
 from llmkeep.agents.tools import BUILTIN_TOOLS
@@ -231,6 +233,20 @@ async def test_two_tools_of_one_name_are_refused():
     assert str(refused.value) == (
         "AGENTS__MCP_SERVERS: a_b: there is a tool 'a_b_c' already, from AGENTS__MCP_SERVERS: a"
     )
+
+
+async def test_a_tool_without_arguments_has_a_whole_schema():
+    """Also where the server leaves out that it has none; and a long name is cut."""
+
+    class Terse(FastMCP):
+        async def list_tools(self) -> list[Any]:
+            return [Tool(name="n" * 100, inputSchema={"type": "object"})]
+
+    with over_http(Terse("any", log_level="ERROR")) as url:
+        (tool,) = await mcp_tools({"terse": {"url": url}})
+    assert tool.args == {}
+    assert tool.name == f"terse_{'n' * 58}"
+    assert convert_to_openai_tool(tool)["function"]["parameters"]["properties"] == {}
 
 
 async def test_a_tool_with_the_name_of_one_beside_it_is_refused():

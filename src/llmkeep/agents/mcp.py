@@ -152,11 +152,15 @@ async def _tools_of(
         raise SettingsError(f"{variable}: no answer within {patience:g} s") from None
     except Exception as error:
         raise SettingsError(f"{variable}: {_told(error, server)}") from None
-    return [tool.model_copy(update={"name": _fitting(tool.name)}) for tool in tools]
+    return [_fitting(tool) for tool in tools]
 
 
-def _fitting(name: str) -> str:
-    return _UNFIT.sub("_", name)[:_NAME_LENGTH]
+def _fitting(tool: BaseTool) -> BaseTool:
+    """The tool such that every provider takes it."""
+    update: dict[str, Any] = {"name": _UNFIT.sub("_", tool.name)[:_NAME_LENGTH]}
+    if isinstance(tool.args_schema, dict):  # servers may leave out what OpenAI insists on
+        update["args_schema"] = {"type": "object", "properties": {}, **tool.args_schema}
+    return tool.model_copy(update=update)
 
 
 def _told(error: Exception, server: Server) -> str:
