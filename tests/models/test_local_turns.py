@@ -176,6 +176,9 @@ def test_model_chooses_among_tools_that_share_a_word() -> None:
     """The choice is bound to their names and none, and is asked without the caller's sampling."""
     reading = Reading("weather in Rome?", '"weather"', '{"city": "Rome"}', tools=TOOLS)
 
+    assert reading.schema(1)["properties"] == {
+        "city": {"enum": ["weather", "weather in", "weather in Rome", "in", "in Rome", "Rome"]}
+    }
     assert reading.calls == [("weather", {"city": "Rome"})]
     assert reading.schema(0) == {"enum": ["weather", "reply"]}
     assert {request["temperature"] for request in reading.requests} == {0}
@@ -217,6 +220,45 @@ def test_value_that_the_message_names_is_taken() -> None:
     assert reading.calls == [("clock", {"zone": "America/New_York"})]
 
 
+@pytest.mark.parametrize(
+    ("said", "bound"),
+    [
+        ("roll 3 or 20", {"enum": [3, 20]}),
+        ("roll 2.5", None),
+        ("roll!", None),
+    ],
+)
+def test_numbers_are_taken_from_the_message(said: str, bound: Any) -> None:
+    """A number that may be left out is one that the user said, or none."""
+    dice = tool("roll", "Roll a dice.", sides={"type": "integer"}, again={"type": "boolean"})
+    dice["function"]["parameters"]["required"] = []
+    reading = Reading(said, '"roll"', "{}", tools=[dice])
+
+    assert reading.schema(1)["properties"].get("sides") == bound
+
+
+def test_long_message_offers_no_parts_and_bounds_the_text() -> None:
+    """A text that cannot be taken from the message has an end all the same."""
+    reading = Reading("weather " * 30, '"weather"', '{"city": "x"}', tools=TOOLS)
+
+    assert reading.schema(1)["properties"] == {"city": {"type": "string", "maxLength": 200}}
+
+
+def test_tool_with_patterns_is_called_by_them_alone() -> None:
+    """Its patterns are decisive both ways: a shared word is not enough."""
+    assert Reading("I like to add numbers.", "So do I.", tools=TOOLS).message.text == "So do I."
+
+
+@pytest.mark.parametrize(
+    "hints",
+    [{"patterns": ["("]}, {"patterns": [3]}, {"examples": [{"message": "x"}]}, {"examples": ["x"]}],
+)
+def test_wrong_hints_are_one_line_that_names_the_tool(hints: Any) -> None:
+    """What a tool says wrongly of itself is refused when it is bound."""
+    with pytest.raises(LocalModelError, match=r"tool add: extras.*cannot be read"):
+        Reading("x", tools=[tool("add", "Add.", hints)])
+
+
 def test_known_arguments_are_fixed_while_others_are_asked_for() -> None:
     """What a pattern gave stands in the schema as a constant."""
     mail = tool(
@@ -228,7 +270,9 @@ def test_known_arguments_are_fixed_while_others_are_asked_for() -> None:
     )
     reading = Reading("Mail to Ann that I am late", '{"to":"Ann","text":"late"}', tools=[mail])
 
-    assert reading.schema(0)["properties"] == {"to": {"const": "Ann"}, "text": {"type": "string"}}
+    properties = reading.schema(0)["properties"]
+    assert properties["to"] == {"const": "Ann"}
+    assert "I am late" in properties["text"]["enum"]
     assert reading.calls == [("mail", {"to": "Ann", "text": "late"})]
 
 

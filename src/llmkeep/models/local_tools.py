@@ -10,9 +10,11 @@ about itself than its JSON schema does, for this model alone, in its `extras`:
     }})
 
 `patterns` are regular expressions that the user's message is searched for, the most decisive first,
-ignoring case. Where one is found the tool is called; its named groups are arguments, and the model
-is asked for those that are missing. `examples` are shown to the model. `arguments` narrows the
-schema of single arguments. All of it is optional: nothing here knows any tool by name.
+ignoring case. Where one is found the tool is called, where none is it is not; named groups are
+arguments, and the model is asked for those that are missing. `examples` are shown to the model.
+`arguments` narrows the schema of single arguments. All of it is optional, and nothing here knows
+any tool by name. A tool without patterns is offered to the model where a message shares a word with
+its name or description, and its arguments are taken from the message.
 
 Plain functions of values: when the model is asked is decided in `local_turns`.
 """
@@ -21,7 +23,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,6 +31,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from .local_engine import LocalModelError
+from .local_schemas import closed, copied, narrowed
 
 #: The key in a tool's `extras`, and in a bound tool beside `function`.
 HINTS: Final = "llmkeep"
@@ -36,6 +39,8 @@ HINTS: Final = "llmkeep"
 _SEARCHED: Final = 2000
 #: Calls that patterns may find in one message.
 _MOST_CALLS: Final = 8
+#: Examples of a tool that are shown where it is one of several.
+_SHOWN: Final = 4
 _UNDECIDED: Final = object()
 
 
@@ -64,6 +69,36 @@ class Tool:
         return self.parameters.get("properties") or {}
 
     @property
+    def shown(self) -> list[Example]:
+        """Its examples, or those of its schema: values of each argument, behind what it does."""
+        values = {
+            name: each["examples"] for name, each in self.properties.items() if "examples" in each
+        }
+        if self.examples or not values.keys() >= self.required:
+            return list(self.examples)
+        rows = (dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=False))
+        return [Example(f"{self.task}: {', '.join(map(str, row.values()))}", row) for row in rows]
+
+    @property
+    def copies(self) -> bool:
+        """Whether the arguments of its examples, if it has any, stand in their messages."""
+        return all(
+            str(value) in each.message for each in self.shown for value in each.arguments.values()
+        )
+
+    @property
+    def asked_for(self) -> list[str]:
+        """How a user might ask for it: what it does, as a demand and as a question; examples."""
+        task = self.task or self.name
+        shown = [each.message for each in self.examples]
+        return [task, f"Can you {task[:1].lower()}{task[1:]}?", *shown][:_SHOWN]
+
+    @property
+    def task(self) -> str:
+        """What it does: the first sentence of its description, without the full stop."""
+        return re.split(r"\.(?:\s|$)", self.description, maxsplit=1)[0]
+
+    @property
     def required(self) -> frozenset[str]:
         """The arguments that a call must have."""
         return frozenset(self.parameters.get("required") or ())
@@ -79,6 +114,16 @@ class Call:
     """Arguments that the model has to write, beside those that every call must have."""
     complete: bool = False
     """Whether there is nothing left to write."""
+
+    def schema(self, message: str | None) -> dict[str, Any]:
+        """What binds the model that writes the arguments.
+
+        With a `message` they are taken from it, unless the tool's examples are not.
+        """
+        parameters = self.tool.parameters
+        if message is not None and self.tool.copies:
+            parameters = copied(parameters, message)
+        return closed(parameters, self.arguments, self.tool.required | self.missing)
 
 
 def bound_tool(tool: dict[str, Any] | type | Callable[..., Any] | BaseTool) -> dict[str, Any]:
@@ -103,9 +148,9 @@ def read_tool(bound: Mapping[str, Any]) -> Tool:
     function = bound.get("function")
     if not isinstance(function, Mapping) or not function.get("name"):
         raise LocalModelError(f"the local model calls functions only, and no {bound.get('type')!r}")
-    name, description = function["name"], function.get("description") or ""
+    name, description = function["name"], " ".join((function.get("description") or "").split())
     hints = bound.get(HINTS) or {}
-    parameters = _narrowed(function.get("parameters") or {}, hints.get("arguments") or {})
+    parameters = narrowed(function.get("parameters") or {}, hints.get("arguments") or {})
     try:
         patterns = tuple(re.compile(each, re.IGNORECASE) for each in hints.get("patterns") or ())
         examples = tuple(
@@ -115,10 +160,10 @@ def read_tool(bound: Mapping[str, Any]) -> Tool:
         raise LocalModelError(f"tool {name}: extras[{HINTS!r}] cannot be read: {wrong}") from None
     return Tool(
         name=name,
-        description=" ".join(description.split()),
+        description=description,
         parameters=parameters,
         patterns=patterns,
-        examples=examples or tuple(_made_up(description, parameters)),
+        examples=examples,
     )
 
 
@@ -150,9 +195,12 @@ def chosen_call(tool: Tool, message: str) -> Call:
 
 
 def fitting(tools: Iterable[Tool], message: str) -> list[Tool]:
-    """The tools that have a word of their name or description in common with `message`."""
+    """The tools that have a word of their name or description in common with `message`.
+
+    Those with patterns of their own are not among them: those are found, or do not fit.
+    """
     said = _words(message)
-    return [tool for tool in tools if not said.isdisjoint(_vocabulary(tool))]
+    return [tool for tool in tools if not tool.patterns and not said.isdisjoint(_vocabulary(tool))]
 
 
 def _matches(tool: Tool, text: str) -> list[re.Match[str]]:
@@ -219,64 +267,7 @@ def _spelled(text: str) -> str:
     return " ".join(re.findall(r"[^\W_]+", text.casefold()))
 
 
-# --- what binds the model -------------------------------------------------------------------------
-
-
-def arguments_schema(call: Call) -> dict[str, Any]:
-    """The schema of the arguments of `call`: what is known is fixed, what is missing required."""
-    properties = dict(call.tool.properties)
-    properties |= {name: {"const": value} for name, value in call.arguments.items()}
-    return {
-        **call.tool.parameters,
-        "type": "object",
-        "properties": properties,
-        "required": sorted(call.tool.required | call.arguments.keys() | call.missing),
-        "additionalProperties": False,
-    }
-
-
-def _narrowed(parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    properties = {
-        name: _writable({**schema, **arguments[name]} if name in arguments else schema)
-        for name, schema in (parameters.get("properties") or {}).items()
-    }
-    return {**parameters, "properties": properties}
-
-
-def _writable(schema: Any) -> Any:
-    """`schema` without the patterns that llama.cpp has no grammar for."""
-    if isinstance(schema, Mapping):
-        pattern = schema.get("pattern")
-        unfit = isinstance(pattern, str) and not _PLAIN_PATTERN.fullmatch(pattern)
-        return {
-            name: _writable(value)
-            for name, value in schema.items()
-            if not (unfit and name == "pattern")
-        }
-    return [_writable(each) for each in schema] if isinstance(schema, list) else schema
-
-
-#: Anchored, and without groups that begin with a question mark or classes behind a backslash.
-_PLAIN_PATTERN: Final = re.compile(r"\^(?:[^\\(]|\\[^a-zA-Z]|\((?!\?))*\$")
-
-
 # --- what the model is shown ----------------------------------------------------------------------
-
-
-def _made_up(description: str, parameters: Mapping[str, Any]) -> Iterator[Example]:
-    """Examples out of the schema: those of each argument, behind what the tool does."""
-    task = re.split(r"\.(?:\s|$)|\n", description.strip(), maxsplit=1)[0].strip()
-    properties = parameters.get("properties") or {}
-    required = set(parameters.get("required") or ())
-    shown = {
-        name: schema["examples"] for name, schema in properties.items() if "examples" in schema
-    }
-    if not shown and not required:
-        yield Example(task, {})
-    if shown and shown.keys() >= required:
-        for values in zip(*shown.values(), strict=False):
-            arguments = dict(zip(shown, values, strict=True))
-            yield Example(f"{task}: {', '.join(map(str, values))}", arguments)
 
 
 def as_json(value: Any) -> str:

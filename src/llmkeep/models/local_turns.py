@@ -11,9 +11,9 @@ Where tools are bound, the rules are these, in order:
    lets a model talk before a call that it was told to make, and only a schema binds it.
 3. What the tools' own patterns find in the user's message is called, at once where nothing is
    missing.
-4. Otherwise the tools are offered to the model, to a small one those that share a word with the
-   message, beside just answering; a JSON schema binds its choice, and another one its arguments.
-   Where there are none, or the model chooses none, the answer is plain talk.
+4. Otherwise the tools are offered to the model, to a small one those without patterns that share a
+   word with the message, beside just answering; a JSON schema binds its choice, and another one its
+   arguments. Where there are none, or the model chooses none, the answer is plain talk.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from .local_engine import LocalModelError
 from .local_tools import (
     Call,
     Tool,
-    arguments_schema,
     as_json,
     chosen_call,
     decided_calls,
@@ -50,14 +49,7 @@ Read = Callable[[Event], ChatGenerationChunk | None]
 
 #: What a choice is called that is no tool, and what is said to get it.
 _NO_TOOL: Final = "reply"
-_PLAIN_TALK: Final = (
-    "Hello!",
-    "Tell me a story.",
-    "What is the capital of Spain?",
-    "Thanks a lot.",
-    "Why is the sky blue?",
-    "Who was Napoleon?",
-)
+_PLAIN_TALK: Final = ("Hello!", "Tell me a story.")
 #: A choice and arguments are the likeliest, and not kept from repeating what they must repeat.
 _EXACTLY: Final = {"temperature": 0, "repeat_penalty": 1.0}
 #: Choices that demand no call.
@@ -238,10 +230,10 @@ def _chosen(
         return None
     answers = {tool.name: tool for tool in offered}
     about = [f"{tool.name}: {tool.description}" for tool in offered]
-    examples = [[(each.message, tool.name) for each in tool.examples] for tool in offered]
+    examples = [[(said, tool.name) for said in tool.asked_for] for tool in offered]
     if choice == "auto":
         about.append(f"{_NO_TOOL}: None of these, just answer.")
-        examples.append([(said, _NO_TOOL) for said in _PLAIN_TALK])
+        examples.insert(0, [(said, _NO_TOOL) for said in _PLAIN_TALK])
     names = [*answers, *([_NO_TOOL] if choice == "auto" else [])]
     written = _Written()
     yield asking.question(
@@ -262,8 +254,8 @@ def _arguments_question(asking: _Asking, call: Call, written: _Written) -> Quest
     ]
     return asking.question(
         "\n".join([f"Write the arguments of {tool.name} as JSON. {tool.description}", *about]),
-        [(each.message, as_json(each.arguments)) for each in tool.examples],
-        arguments_schema(call),
+        [(each.message, as_json(each.arguments)) for each in tool.shown],
+        call.schema(asking.said if asking.model.is_small else None),
         written.read,
     )
 
