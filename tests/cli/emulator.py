@@ -86,8 +86,9 @@ class Terminal:
 
     def settle(self) -> None:
         """Read on until an empty line is asked for, and stays so."""
-        quiet = 0
+        quiet, deadline = 0, time.monotonic() + PATIENCE / 3
         while quiet < 2:
+            assert time.monotonic() < deadline, self.text
             before = self.raw
             assert self.read(), self.text
             at_prompt = self.cursor_line == PROMPT.strip()

@@ -12,6 +12,7 @@ from typing import Any
 from llmkeep.cli import checks, doctor
 from llmkeep.cli.data import DATABASE, Kept
 from llmkeep.cli.doctor import Finding
+from llmkeep.cli.pick import find_server
 from llmkeep.settings import settings
 from tests.cli.processes import run
 from tests.cli.servers import listing, serving
@@ -53,6 +54,7 @@ def test_a_server_that_answers_is_found_and_is_told_no_key(monkeypatch):
     seen: list[dict[str, str]] = []
     with serving(listing("llama3.2"), seen) as port:
         [there] = checks.check_server("Ollama", port)
+        assert find_server([("Ollama", port)]) is not None
     [absent] = checks.check_server("vLLM", 1)
     assert (there.state, there.detail) == ("ok", f"llama3.2 at http://127.0.0.1:{port}/v1")
     assert absent.state == "off"

@@ -138,6 +138,31 @@ def test_a_long_answer_is_all_there_when_it_has_ended():
         assert found.count(f"line_{n} = {n}\n") == 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "one\n#two is no heading\n# three is\n",
+        "Title\n---\nand\n-- no rule\n",
+        "- a\n- b\n\n  still b\n\nafter\n-no item\n",
+        "| a | b |\n|---|---|\n| 1 | 2 |\n\n1. x\n10. y\n",
+        "``\n```py\n# code\n\n\nmore\n```\nend",
+    ],
+)
+def test_a_text_looks_the_same_however_it_arrives(text: str):
+    """The beginning of a line does not tell yet what it is."""
+    for size in (1, 2, 3, 5, 99):
+        it = Shown()
+        with it.screen.answering():
+            it.show(STARTED, *said())
+            for at in range(0, len(text), size):
+                it.show(TextMessageContentEvent(message_id="m", delta=text[at : at + size]))
+            it.show(TextMessageEndEvent(message_id="m"), FINISHED)
+        at_once = Shown()
+        with at_once.screen.answering():
+            at_once.show(STARTED, *said(text), TextMessageEndEvent(message_id="m"), FINISHED)
+        assert it.lines == at_once.lines, size
+
+
 def test_what_is_drawn_again_is_never_higher_than_the_terminal(shown: Shown):
     lines = shown.show(*said("```\n" + "".join(f"row {n}\n" for n in range(200))))
     assert lines[-1].strip() == "row 199"
@@ -240,7 +265,7 @@ def test_an_error_comes_after_what_was_said(shown: Shown):
 
 def test_nothing_reaches_the_terminal_as_a_control_sequence():
     """Not from text, code, entities, addresses, names, arguments, results or errors."""
-    evil = "\x1b]0;title\x07\x1b[2J\x9b31m\rfine&#27;[31m&#x9b;\u202e"
+    evil = "\x1b]0;title\x07\x1b[2J\x9b31m\rfine&#27;[31m&#x9b;\u202e&#x202e;"
     shown = Shown(columns=500, lines=200)
     with shown.screen.answering():
         shown.show(
