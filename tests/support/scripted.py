@@ -105,6 +105,8 @@ class Scripted:
 
     def _run(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener, asyncio.Runner() as runner:
+            # Inherited by the connections. Without it each chunk waits for the client's delayed ACK.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.port = listener.getsockname()[1]
             runner.run(self._serve(listener))
 
