@@ -29,8 +29,13 @@ def answered(interrupt: Interrupt, approved: bool, arguments: Any = None) -> Res
 
 
 def answer_all(interrupts: Iterable[Interrupt], approved: bool) -> list[ResumeEntry]:
-    """The same answer to all of them."""
-    return [answered(each, approved) for each in interrupts]
+    """The same answer to all calls; what asks for something else is left without an answer."""
+    return [
+        answered(each, approved)
+        if each.reason == TOOL_CALL
+        else ResumeEntry(interrupt_id=each.id, status="cancelled")
+        for each in interrupts
+    ]
 
 
 async def ask_all(interrupts: Iterable[Interrupt], ask: Ask, say: Say) -> list[ResumeEntry]:

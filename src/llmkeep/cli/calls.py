@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from rich import box
@@ -48,7 +48,7 @@ def spinner(seconds: float) -> str:
     return _SPINNER[int(seconds * _TURNS_PER_SECOND) % len(_SPINNER)]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
     """One tool call; lives from its start until it has been printed for good."""
 
@@ -72,10 +72,11 @@ class Call:
 
     def line(self, now: float) -> Text:
         """All of it in one line, for where there is no room."""
-        state, style = self._state(now)
+        state, style = self.state(now)
         return Text(f"{state} {one_line(self.name, 30)}", style=style, no_wrap=True)
 
-    def _state(self, now: float) -> tuple[str, str]:
+    def state(self, now: float) -> tuple[str, str]:
+        """How it goes, in a few characters, and their style."""
         if self.status is None:
             running = now - self.started
             return f"{spinner(running)} {running:.1f} s", "cyan"
@@ -90,21 +91,20 @@ class CallBox:
 
     call: Call
     now: float
-    lines: int = field(default=MAX_LINES)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw it."""
         call = self.call
-        state, style = call._state(self.now)
+        state, style = call.state(self.now)
         width = min(options.max_width, MAX_WIDTH)
         inner = options.update(width=max(width - 4, 1))
         if call.are_complete or call.finished:
-            parts = [_first_lines(console, inner, Text(arguments_text(call.arguments)), self.lines)]
+            parts = [_first_lines(console, inner, Text(arguments_text(call.arguments)))]
         else:
-            parts = [_last_lines(console, inner, Text(cleaned(call.arguments)), self.lines)]
+            parts = [_last_lines(console, inner, Text(cleaned(call.arguments)))]
         if call.result:
             result = Text(call.result, style=style if call.status == "error" else "bold")
-            parts.append(_first_lines(console, inner, result, self.lines))
+            parts.append(_first_lines(console, inner, result))
         yield Panel(
             _Lines([line for part in parts for line in part]),
             title=Text(one_line(call.name, 60), style="bold"),
@@ -136,12 +136,13 @@ def _lines(console: Console, options: ConsoleOptions, text: Text) -> list[_Line]
     return console.render_lines(text, options, pad=False) if text.plain.strip() else []
 
 
-def _first_lines(console: Console, options: ConsoleOptions, text: Text, most: int) -> list[_Line]:
+def _first_lines(console: Console, options: ConsoleOptions, text: Text) -> list[_Line]:
     lines = _lines(console, options, text)
-    if len(lines) <= most:
+    if len(lines) <= MAX_LINES:
         return lines
-    return [*lines[: most - 1], [Segment(f"... {len(lines) - most + 1} more lines")]]
+    more = len(lines) - MAX_LINES + 1
+    return [*lines[: MAX_LINES - 1], [Segment(f"... {more} more lines")]]
 
 
-def _last_lines(console: Console, options: ConsoleOptions, text: Text, most: int) -> list[_Line]:
-    return _lines(console, options, text)[-most:]
+def _last_lines(console: Console, options: ConsoleOptions, text: Text) -> list[_Line]:
+    return _lines(console, options, text)[-MAX_LINES:]

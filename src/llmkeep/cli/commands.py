@@ -16,10 +16,9 @@ from llmkeep.settings import load
 
 from .faults import one_line
 from .held import Held
-from .live_screen import usage_text
 from .pick import Pick, pick
 from .screen import Screen
-from .text import cleaned
+from .text import cleaned, usage_text
 
 #: Conversations that are listed.
 LISTED: Final = 20
@@ -61,6 +60,8 @@ class Commands:
         self._console: Final = console
         self._screen: Final = screen
         self._base_url: Final = base_url
+        #: The conversation that was asked for, until somebody takes it.
+        self.chosen: str | None = None
         self._work: Final[Mapping[str, Work]] = {
             "/new": self._new,
             "/sessions": self._sessions,
@@ -95,7 +96,7 @@ class Commands:
             if await self._held.kept.conversations.find(name) is None:
                 self._screen.fail(f"there is no conversation {name}")
             else:
-                self._held.name = name  # whoever reads the lines shows it
+                self.chosen = name
         else:
             await self._list()
 

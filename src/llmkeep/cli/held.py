@@ -40,6 +40,7 @@ class Held:
         #: Tokens of the whole conversation, as far as they are known.
         self.usage: dict[str, Any] = {}
         self._handler: ConversationHandler
+        self._is_listed = False
         self._unkept = 0
 
     async def use(self, pick: Pick) -> None:
@@ -56,7 +57,7 @@ class Held:
 
     def begin_new(self) -> None:
         """Leave the conversation; the next message begins another."""
-        self.name, self.usage = None, {}
+        self.name, self.usage, self._is_listed = None, {}, False
         self._unkept += 1
 
     async def resume(self, name: str) -> Row | None:
@@ -65,13 +66,14 @@ class Held:
         self.name = name
         found = None if self.kept is None else await self.kept.conversations.find(name)
         if found is not None:
-            self.usage = found.usage
+            self.usage, self._is_listed = found.usage, True
         return found
 
     async def answer(self, message: str) -> AsyncGenerator[Event, None]:
         """The events of the answer."""
-        if self.kept is not None:
+        if self.kept is not None and not self._is_listed:
             self.name = await self.kept.conversations.begin(message, self.name)
+            self._is_listed = True
         return self._handler.stream_response(message, self._session)
 
     async def go_on(self, answers: Sequence[ResumeEntry]) -> AsyncGenerator[Event, None]:

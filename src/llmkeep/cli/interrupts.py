@@ -128,6 +128,8 @@ class Stopping:
 
     def interrupt(self) -> None:
         """Stop."""
+        if self._is_over:
+            return
         if self._asked is None:
             self._asked = self._clock()
             self._hint("stopping")

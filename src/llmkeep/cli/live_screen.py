@@ -8,10 +8,10 @@ higher shows its end there, and is printed whole when it is finished.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Final, final
 
 from ag_ui.core import (
     Event,
@@ -36,7 +36,7 @@ from rich.text import Text
 from .calls import Call, CallBox, spinner
 from .markdown import ChatMarkdown, split
 from .screen import PROMPT, answer, call_of
-from .text import cleaned
+from .text import cleaned, usage_text
 
 #: Seconds between two drawings.
 INTERVAL: Final = 0.08
@@ -45,7 +45,7 @@ INTERVAL: Final = 0.08
 MAX_DRAWN: Final = 200
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Answer:
     """One message of the model; lives until it has been printed for good."""
 
@@ -119,16 +119,16 @@ class LiveScreen:
 
     def note(self, text: str) -> None:
         """A line of the program's own."""
-        self._print(Text(cleaned(text), style="dim"))
+        self._console.print(Text(cleaned(text), style="dim"))
 
     def fail(self, text: str) -> None:
         """A line that says what went wrong."""
-        self._print(Text(f"error: {cleaned(text)}", style="bold red"))
+        self._console.print(Text(f"error: {cleaned(text)}", style="bold red"))
 
     def recall(self, question: str, answer: str) -> None:
         """A turn of an earlier day."""
-        self._print(Text.assemble((PROMPT, "bold"), cleaned(question)))
-        self._print(ChatMarkdown(cleaned(answer)))
+        self._console.print(Text.assemble((PROMPT, "bold"), cleaned(question)))
+        self._console.print(ChatMarkdown(cleaned(answer)))
 
     def expect(self, interrupt: Interrupt, answer: ResumeEntry) -> None:
         """A call that waited is gone on with."""
@@ -158,6 +158,7 @@ class LiveScreen:
             case RunErrorEvent():
                 self._is_running = False
                 self._print_everything("cancelled")
+                self._calls.clear()
                 if event.code == "cancelled":
                     self.note("stopped")
                 else:
@@ -193,6 +194,7 @@ class LiveScreen:
         self._print_everything("waiting" if kind == "interrupt" else "cancelled")
         if kind == "interrupt":
             return
+        self._calls.clear()
         state = "stopped" if kind == "cancelled" else ""
         self.note(" · ".join(filter(None, [state, seconds, usage_text(_summed(event))])))
 
@@ -226,7 +228,7 @@ class LiveScreen:
             first = self._items[0]
             if isinstance(first, Call):
                 if first.finished:
-                    self._print(CallBox(first, self._clock()))
+                    self._console.print(CallBox(first, self._clock()))
             else:
                 self._print_piece(first)
             if not first.finished:
@@ -236,11 +238,8 @@ class LiveScreen:
     def _print_piece(self, message: _Answer) -> None:
         piece = message.take()
         if piece.strip():
-            self._print(ChatMarkdown(piece, message.is_begun))
+            self._console.print(ChatMarkdown(piece, message.is_begun))
             message.is_begun = True
-
-    def _print(self, what: RenderableType) -> None:
-        self._console.print(what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,13 +273,3 @@ def _summed(event: RunFinishedEvent) -> dict[str, int]:
         for name in ("input_tokens", "output_tokens"):
             sums[name] = sums.get(name, 0) + (getattr(each, name) or 0)
     return sums
-
-
-def usage_text(usage: Mapping[str, Any]) -> str:
-    """Tokens in and out, as one reads them; nothing where none is known."""
-    parts = [
-        f"{usage[name]:,} {word}"
-        for name, word in (("input_tokens", "in"), ("output_tokens", "out"))
-        if usage.get(name)
-    ]
-    return f"{', '.join(parts)} tokens" if parts else ""

@@ -17,6 +17,7 @@ from llmkeep.agents.approvals import told
 from .approvals import answer_all, ask_all
 from .commands import COMMANDS, Commands, ago, talking_with
 from .data import Kept, UnusableFolder, data_folder
+from .faults import one_line
 from .held import Held
 from .interrupts import Interrupts
 from .keys import quiet_keys
@@ -103,27 +104,35 @@ class _Talk:
             return "/quit"
 
     async def _take(self, line: str) -> bool:
-        """Do what a line says; the outcome is whether the conversation goes on."""
+        """Do what a line says; the outcome is whether one goes on."""
         if not line.startswith("/") or line.startswith("//"):
             await self._turns.hold(line.removeprefix("/") if line.startswith("//") else line)
             return True
-        before = self._held.name
         goes_on = await _interruptible(self._commands.do(line), self._interrupts)
-        if self._held.name not in (before, None):
-            await self._go_on_with(str(self._held.name))
+        chosen, self._commands.chosen = self._commands.chosen, None
+        if chosen is not None:
+            await self._go_on_with(chosen)
         return goes_on
 
     async def _go_on_with(self, name: str) -> None:
         """Show the end of a conversation, and ask for the calls that wait in it."""
+        try:
+            waiting = await self._recall(name)
+        except Exception as error:  # of the database
+            self._screen.fail(one_line(error))
+        else:
+            await self._turns.go_on(waiting)
+
+    async def _recall(self, name: str) -> list[Interrupt]:
         found = await self._held.resume(name)
         if found is None:
             self._screen.note(f"A new conversation: {name}.")
-            return
+            return []
         turns = "1 turn" if found.turns == 1 else f"{found.turns} turns"
         self._screen.note(f"Going on with {name}: {found.title} ({turns}, {ago(found.used)}).")
         stored = await self._held.stored()
         self._screen.recall(*_last_turn(stored.messages))
-        await self._turns.go_on([told(each) for each in stored.waiting.values()])
+        return [told(each) for each in stored.waiting.values()]
 
     async def _decide(self, waiting: Sequence[Interrupt]) -> list[ResumeEntry] | None:
         """Ask for calls that wait for approval; None leaves them waiting."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 #: Characters of a tool's result that are shown.
 MAX_RESULT: Final = 1000
@@ -42,6 +43,16 @@ def arguments_text(text: str) -> str:
     if not isinstance(given, dict):
         return cleaned(text)
     return ", ".join(f"{cleaned(name)}={_value(each)}" for name, each in given.items())
+
+
+def usage_text(usage: Mapping[str, Any]) -> str:
+    """Tokens in and out, as one reads them; nothing where none is known."""
+    parts = [
+        f"{usage[name]:,} {word}"
+        for name, word in (("input_tokens", "in"), ("output_tokens", "out"))
+        if usage.get(name)
+    ]
+    return f"{', '.join(parts)} tokens" if parts else ""
 
 
 def _value(value: object) -> str:
