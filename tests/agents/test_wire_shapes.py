@@ -12,7 +12,7 @@ from tests.agents.events import kinds
 from tests.support.scripted import Scripted
 from tests.support.scripted_agent import Agent
 from tests.support.scripted_talk import Heard, arguments, ask, assert_ids_are_kept, kept
-from tests.support.scripted_wire import Answer, Args, Call, Gate, Text
+from tests.support.scripted_wire import WIRES, Answer, Args, Call, Gate, Text, Thinking
 
 pytest_plugins = ["tests.support.scripted_fixtures"]
 
@@ -161,6 +161,58 @@ async def test_a_call_is_told_while_its_arguments_arrive(wire: str, scripted: Sc
     assert arguments(heard.calls.values()) == [{"a": 1}]
 
 
+@pytest.mark.parametrize("size", [1, 7, 64])
+async def test_chunks_end_anywhere(size: int, wire: str, scripted: Scripted):
+    """A network cuts where it likes: in an event, in a line, in a character."""
+    answer: Answer = [
+        Text("gr\u00fc\u00df \u4f60"),
+        Call(0, "c1", "shout", '{"text": "\u00e9\u4f60"}'),
+    ]
+    whole = b"".join(each for each in WIRES[wire].chunks(answer) if isinstance(each, bytes))
+    scripted.say_raw(*(whole[at : at + size] for at in range(0, len(whole), size)))
+    scripted.say(Text("Done."))
+    heard = await ask(Agent("u", None), "go")
+    assert heard.text == "gr\u00fc\u00df \u4f60Done."
+    assert heard.calls["c1"].result == "\u00c9\u4f60"
+
+
+async def test_signs_of_life_are_no_events(wire: str, scripted: Scripted):
+    """Comments and pings between the chunks, as providers and proxies send them, are nothing."""
+    sign = b'event: ping\ndata: {"type": "ping"}\n\n' if wire == "anthropic" else b": ping\n\n"
+    chunks = WIRES[wire].chunks([Text("He"), Text("llo"), Call(0, "c1", "now")])
+    scripted.say_raw(*(part for chunk in chunks for part in (chunk, sign)))
+    scripted.say(Text("."))
+    heard = await ask(Agent("u", None), "go")
+    assert heard.text == "Hello."
+    assert heard.calls["c1"].result == "noon"
+
+
+@pytest.mark.parametrize("wire", ["anthropic"], indirect=True)
+async def test_what_a_model_thinks_is_no_text_and_goes_back_as_it_came(
+    wire: str, scripted: Scripted
+):
+    """Anthropic wants the thinking before a call back with its signature."""
+    scripted.say(Thinking("Hm, a sum.", "c2lnbmVk"), Text("See: "), Call(0, "c1", "now"))
+    scripted.say(Text("Done."))
+    heard = await ask(Agent("u", None), "go")
+    assert heard.text == "See: Done."
+    [thinking, *_] = scripted.asked[1].messages[1]["content"]
+    assert thinking == {"type": "thinking", "thinking": "Hm, a sum.", "signature": "c2lnbmVk"}
+
+
+async def test_ids_that_a_server_gives_again_in_each_message(wire: str, scripted: Scripted):
+    """Each call has a result of its own, although servers number them from nought each time."""
+    handler = Agent("u", None)
+    results: dict[str, str | None] = {}
+    for a in range(3):
+        scripted.say(Call(0, "call_0", "add", f'{{"a": {a}}}'))
+        scripted.say(Text("Done."))
+        heard = await ask(handler, "go")
+        assert_ids_are_kept(heard, await kept(handler))
+        results |= {call_id: call.result for call_id, call in heard.calls.items()}
+    assert list(results.values()) == ["0", "1", "2"]
+
+
 # --- tools that fail -------------------------------------------------------------------------
 
 
@@ -177,6 +229,15 @@ async def test_a_tool_that_raises(wire: str, scripted: Scripted):
     assert heard.text == "It failed."
     assert_ids_are_kept(heard, await kept(handler))
     assert (await ask(handler, "next")).text == "And on."
+
+
+async def test_a_tool_in_which_something_was_cancelled(wire: str, scripted: Scripted):
+    """It failed; nobody has stopped the run, which goes on."""
+    scripted.say(Call(0, "c1", "give_up"))
+    scripted.say(Text("It failed."))
+    heard = await ask(Agent("u", None), "go")
+    assert heard.calls["c1"].status == "error"
+    assert heard.text == "It failed."
 
 
 async def test_a_tool_that_does_not_exist(wire: str, scripted: Scripted):

@@ -21,17 +21,25 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Self
 
 import uvicorn
 
 from tests.support.scripted_history import REFUSALS
 from tests.support.scripted_signal import PATIENCE, Signal
-from tests.support.scripted_wire import WIRES, Answer, Broken, Gate, Step, Wire
+from tests.support.scripted_wire import WIRES, Answer, Broken, Chunk, Gate, Step, Wire
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """An answer that is not to be put into a wire format."""
+
+    chunks: tuple[Chunk, ...]
 
 
 class Asked:
@@ -78,11 +86,15 @@ class Scripted:
         self.answers: Callable[[Asked], Answer] | None = None
         #: Holds back even the first byte of every answer.
         self.silence: Gate | None = None
-        self._next: deque[Answer] = deque()
+        self._next: deque[Answer | _Raw] = deque()
 
     def say(self, *answer: Step) -> None:
         """Write down the answer to the next request that nothing is written down for yet."""
         self._next.append(answer)
+
+    def say_raw(self, *chunks: Chunk) -> None:
+        """The same, chunk by chunk as it goes over the socket."""
+        self._next.append(_Raw(chunks))
 
     # --- what it saw ---
 
@@ -105,7 +117,7 @@ class Scripted:
 
     def _run(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener, asyncio.Runner() as runner:
-            # Inherited by the connections. Without it each chunk waits for the client's delayed ACK.
+            # Inherited by the connections: else each chunk waits for the client's delayed ACK.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.port = listener.getsockname()[1]
             runner.run(self._serve(listener))
@@ -172,7 +184,7 @@ class Scripted:
                 "headers": [(b"content-type", b"text/event-stream")],
             }
         )
-        for chunk in asked.wire.chunks(self._answer_to(asked)):
+        for chunk in self._chunks_for(asked):
             match chunk:
                 case Gate():
                     await self._hold(chunk)
@@ -188,11 +200,13 @@ class Scripted:
         gate.reached.set()
         await gate.opened.come(2 * PATIENCE)
 
-    def _answer_to(self, asked: Asked) -> Answer:
+    def _chunks_for(self, asked: Asked) -> Iterable[Chunk]:
         if self._next:
-            return self._next.popleft()
-        assert self.answers is not None, "nothing is written down for this request"
-        return self.answers(asked)
+            answer = self._next.popleft()
+        else:
+            assert self.answers is not None, "nothing is written down for this request"
+            answer = self.answers(asked)
+        return answer.chunks if isinstance(answer, _Raw) else asked.wire.chunks(answer)
 
     def _break(self, client: tuple[str, int], how: Broken) -> None:
         connections: Iterable[Any] = self._server.server_state.connections

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from langchain_core.tools import tool
 
 from llmkeep.agents import ConversationHandler
@@ -31,7 +33,15 @@ async def explode(reason: str) -> str:
     raise RuntimeError(f"boom: {reason}")
 
 
+@tool
+async def give_up() -> str:
+    """Wait for something that has been cancelled."""
+    gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    gone.cancel()
+    return await gone
+
+
 class Agent(ConversationHandler):
     @property
     def tools(self):
-        return (add, shout, now, explode)
+        return (add, shout, now, explode, give_up)

@@ -43,6 +43,14 @@ class Args:
 
 
 @dataclass(frozen=True)
+class Thinking:
+    """What a model thinks before it speaks; Anthropic alone tells it."""
+
+    text: str
+    signature: str
+
+
+@dataclass(frozen=True)
 class Usage:
     """Tokens, those from a cache being among `input`, those of reasoning among `output`."""
 
@@ -74,7 +82,7 @@ class Gate:
         self.opened = Signal()
 
 
-Piece = Text | Call | Args | Usage | Failure
+Piece = Text | Thinking | Call | Args | Usage | Failure
 Step = Piece | Gate | Broken | tuple[Piece, ...]
 Answer = Sequence[Step]
 Chunk = bytes | Gate | Broken
@@ -255,9 +263,15 @@ class _Blocks:
                 if key not in self._open:
                     events += self._begin(key, {"type": "text", "text": ""})
                 events += self._more(key, {"type": "text_delta", "text": piece.text})
-            case Call():
-                block = {"type": "tool_use", "id": piece.id, "name": piece.name, "input": {}}
+            case Thinking():
+                block = {"type": "thinking", "thinking": "", "signature": ""}
                 events += self._begin(key, block)
+                events += self._more(key, {"type": "thinking_delta", "thinking": piece.text})
+                signature = {"type": "signature_delta", "signature": piece.signature}
+                events += self._more(key, signature)
+            case Call():
+                call = {"type": "tool_use", "id": piece.id, "name": piece.name, "input": {}}
+                events += self._begin(key, call)
                 if piece.args:
                     events += self._more(key, _json(piece.args))
             case Args():
@@ -284,7 +298,9 @@ class _Blocks:
 
 
 def _key(piece: Piece) -> int | str | None:
-    return piece.index if isinstance(piece, Call | Args) else "text"
+    if isinstance(piece, Call | Args):
+        return piece.index
+    return "thinking" if isinstance(piece, Thinking) else "text"
 
 
 def _json(fragment: str) -> dict[str, Any]:
