@@ -5,97 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 import pytest
-from ag_ui.core import Event, ResumeEntry, RunFinishedEvent
+from ag_ui.core import Event
 from langchain_core.messages import ToolMessage
-from langchain_core.tools import tool
 
-from llmkeep.agents import ConversationHandler
-from llmkeep.settings import settings
 from tests.agents.events import assert_well_formed, kinds
-from tests.support.scripted import Asked, Scripted
-from tests.support.scripted_signal import Signal
+from tests.support.scripted import Scripted
+from tests.support.scripted_site import Site
 from tests.support.scripted_talk import Heard, ask, kept
-from tests.support.scripted_wire import Answer, Call, Text
 
 pytest_plugins = ["tests.support.scripted_fixtures"]
-
-
-class Site:
-    """A tool that waits for approval beside one that does not; lives as long as a conversation."""
-
-    def __init__(self, user: str) -> None:
-        #: Arguments of `dig` as it was executed.
-        self.dug: list[int] = []
-        #: `look` ends when this is set.
-        self.looked = Signal()
-        #: `dig` ends when this is set.
-        self.done = Signal()
-        site = self
-
-        @tool
-        async def dig(depth: int) -> str:
-            """Dig."""
-            site.dug.append(depth)
-            await site.done.come()
-            return f"dug {depth}"
-
-        @tool
-        async def look() -> str:
-            """Look around."""
-            await site.looked.come()
-            return "seen"
-
-        class Agent(ConversationHandler):
-            @property
-            def tools(self):
-                return (dig, look)
-
-        settings.agents.approve_tools = ("dig",)
-        self.handler = Agent(user, None)
-        self._announced: list[Event] = []
-
-    def answer_to(self, asked: Asked) -> Answer:
-        """Both tools at first; then words."""
-        last = str(asked.messages[-1])
-        if "next" in last:
-            return [Text("fine")]
-        if "go" in last:
-            return [Call(0, "c-dig", "dig", '{"depth": 3}'), Call(1, "c-look", "look")]
-        return [Text("It is "), Text("done.")]
-
-    async def wait_for_approval(self) -> str:
-        """The first turn, to its interrupt; gives the interrupt's id."""
-        self.looked.set()
-        heard = await ask(self.handler, "go")
-        [interrupt] = _interrupts(heard)
-        assert interrupt.tool_call_id == "c-dig"
-        assert heard.calls["c-look"].result == "seen"
-        assert heard.calls["c-dig"].result is None
-        self._announced = [e for e in heard.events if getattr(e, "tool_call_id", "") == "c-dig"]
-        return str(interrupt.id)
-
-    def assert_goes_on(self, heard: Heard) -> None:
-        """A run after the first is in order, when one knows the call that the first announced."""
-        started, *rest = heard.events
-        assert_well_formed([started, *self._announced, *rest])
-
-    def yes(self, interrupt_id: str) -> AsyncGenerator[Event, None]:
-        """Say yes to the call that waits."""
-        entry = ResumeEntry(
-            interrupt_id=interrupt_id, status="resolved", payload={"approved": True}
-        )
-        return self.handler.resume([entry], "s")
-
-
-def _interrupts(heard: Heard) -> list[Any]:
-    end = heard.events[-1]
-    assert isinstance(end, RunFinishedEvent)
-    assert end.outcome is not None
-    assert end.outcome.type == "interrupt"
-    return list(end.outcome.interrupts)
 
 
 async def _read(stream: AsyncGenerator[Event, None], site: Site | None = None) -> Heard:

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from ag_ui.core import Event
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
+from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from llmkeep.agents import ConversationHandler
+from llmkeep.agents.memory import SHARED_MEMORY
 from tests.support.scripted import Asked
 from tests.support.scripted_signal import Signal
 from tests.support.scripted_talk import Heard
 from tests.support.scripted_wire import Answer, Args, Call, Gate, Step, Text
 
 First = Literal["fetch", "crunch"]
+Memory = BaseCheckpointSaver[Any]
 
 #: What the two tools answer.
 RESULTS = {"fetch": "fetched x", "crunch": "crunched 1"}
@@ -37,6 +40,8 @@ class Scene:
 
     def __init__(self, first: First, *, held: bool = True) -> None:
         self.held = held
+        #: The calls whose tools have begun.
+        self.begun: list[str] = []
         self._gates: dict[str, Gate] = {}
         self._ended = {name: Signal() for name in RESULTS}
         self._first: First = first
@@ -88,7 +93,7 @@ class Scene:
         """Whether the tool is not held any more."""
         return self._ended[tool_name].is_set()
 
-    def agent(self, user: str = "u") -> ConversationHandler:
+    def agent(self, user: str = "u", memory: Memory = SHARED_MEMORY) -> ConversationHandler:
         """A handler with the two tools."""
         tools = self._tools()
 
@@ -97,18 +102,24 @@ class Scene:
             def tools(self):
                 return tools
 
+            @property
+            def checkpointer(self):
+                return memory
+
         return Agent(user, None)
 
     def _tools(self) -> tuple[BaseTool, ...]:
         @tool
         async def fetch(what: str) -> str:
             """Fetch something."""
+            self.begun.append("c-fetch")
             await self._ended["fetch"].come()
             return f"fetched {what}"
 
         @tool
         def crunch(n: int) -> str:
             """Crunch a number."""
+            self.begun.append("c-crunch")
             self._ended["crunch"].wait()
             return f"crunched {n}"
 
@@ -166,7 +177,7 @@ def assert_kept(
         # A reader that left may have missed an event that was on its way.
         assert not text.strip() or said[message_id].startswith(text)
         assert not told_all or said.get(message_id, "") == text
-    answers = _answers_in_order(messages)
+    answers = answers_in_order(messages)
     for call_id, call in heard.calls.items():
         answer = answers.pop(call_id, None)
         if call.result is not None:
@@ -183,7 +194,7 @@ def assert_kept(
     assert not (told_all and answers), f"nobody was told of {answers}"
 
 
-def _answers_in_order(messages: Sequence[AnyMessage]) -> dict[str, ToolMessage]:
+def answers_in_order(messages: Sequence[AnyMessage]) -> dict[str, ToolMessage]:
     """The answers by call; each stands directly after the message with its call, once."""
     answers: dict[str, ToolMessage] = {}
     waiting: set[str | None] = set()
