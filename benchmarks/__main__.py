@@ -24,7 +24,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from . import handlers, hot, imports, million, storms, stuck
+from . import handlers, hot, imports, million, storms, stuck, turn
 from .harness import Report
 from .plot import draw
 
@@ -33,6 +33,7 @@ SUBJECTS: Final[dict[str, Callable[[bool], Report]]] = {
     "storms": storms.measure,
     "stuck": stuck.measure,
     "handlers": handlers.measure,
+    "turn": turn.measure,
     "million": million.measure,
     "imports": imports.measure,
 }
