@@ -6,6 +6,8 @@ import asyncio
 import gc
 import json
 import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from importlib.util import find_spec
 from typing import Any
@@ -533,3 +535,37 @@ def test_i9_a_handler_goes_on_in_a_forked_child(openai):
     assert asyncio.run(handler.respond("after the fork", "s"))
     assert len(openai.requests) == 3
     assert "before the fork" in said_by(openai)
+
+
+class _ForNamesAlone(ThreadPoolExecutor):
+    """A default executor where asyncio alone may have something done: look up a host's name."""
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if function is not socket.getaddrinfo:
+            raise AssertionError(f"{function} ran on the loop's default executor")
+        return super().submit(function, *args, **kwargs)
+
+
+def test_i2_a_turn_needs_nothing_of_the_loops_default_executor(openai):
+    """Stuck jobs of others there do not hold up a model, a hook or a synchronous tool."""
+
+    @tool
+    def dig(depth: int) -> str:
+        """Dig."""
+        return f"{depth} deep"
+
+    class Digger(StatefulAgent):
+        @property
+        def tools(self):
+            return [dig]
+
+    async def turn() -> list[Event]:
+        agent = await Digger.create("u", None)
+        await ask(agent, "hello")  # the OpenAI SDK looks once what platform it is on, on a thread
+        asyncio.get_running_loop().set_default_executor(_ForNamesAlone(1))
+        return await ask(agent, "dig")
+
+    openai.reply("Hello.").add(Reply(tool_calls=(ToolCall("dig", {"depth": 3}),))).reply("Done.")
+    events = asyncio.run(turn())
+    assert [each.content for each in events if isinstance(each, ToolCallResultEvent)] == ["3 deep"]
+    assert text_of(events) == "Done."

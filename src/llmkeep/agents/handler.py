@@ -48,7 +48,7 @@ class ConversationHandler(StatefulAgent):
         return self._tools
 
     async def _served_tools(self) -> Tools:
-        return await mcp_tools(self._servers)
+        return await mcp_tools(self._servers, beside=self._tools)
 
     def _build_prompt(self) -> str:
         return PROMPT

@@ -23,4 +23,5 @@ def in_place(hook: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine
     def call(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         return hook(*args, **kwargs)
 
+    del call.__wrapped__  # LangSmith would look through it
     return call

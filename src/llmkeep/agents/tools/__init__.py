@@ -20,6 +20,7 @@ from llmkeep.settings import SettingsError
 
 from .calculator import calculate
 from .clock import tell_time
+from .hints import HINTS
 from .marks import is_marked, needs_approval
 
 __all__ = [
@@ -63,7 +64,8 @@ def _quick(function: Callable[..., str]) -> BaseTool:
     async def on_the_loop(**arguments: object) -> str:
         return function(**arguments)
 
-    return StructuredTool.from_function(function, coroutine=on_the_loop)
+    hints = HINTS.get(function.__name__)
+    return StructuredTool.from_function(function, coroutine=on_the_loop, extras=hints)
 
 
 #: Made once: agents with the same tools share one compiled graph.

@@ -25,6 +25,8 @@ from pydantic.json_schema import Examples
 
 from llmkeep.agents.memory import UserId
 
+from .hints import HINTS
+
 try:
     from sqlalchemy import (
         BigInteger,
@@ -174,7 +176,13 @@ def _tool(
         return await sessions.arun(runtime.context.db_session, notes_table, work)
 
     return StructuredTool.from_function(
-        blocking, waiting, name, description, args_schema=schema, infer_schema=False
+        blocking,
+        waiting,
+        name,
+        description,
+        args_schema=schema,
+        infer_schema=False,
+        extras=HINTS[name],
     )
 
 
