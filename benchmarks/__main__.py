@@ -24,7 +24,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from . import handlers, hot, imports, million, storms, stuck, turn
+from . import handlers, hot, imports, local_evaluation, million, storms, stuck, turn
 from .harness import Report
 from .plot import draw
 
@@ -36,6 +36,7 @@ SUBJECTS: Final[dict[str, Callable[[bool], Report]]] = {
     "turn": turn.measure,
     "million": million.measure,
     "imports": imports.measure,
+    "local": local_evaluation.measure,
 }
 HERE: Final = Path(__file__).resolve().parent
 OUTPUT: Final = HERE / "output"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import (
     AIMessage,
+    AIMessageChunk,
     BaseMessage,
     ChatMessage,
     FunctionMessage,
@@ -140,6 +141,42 @@ def test_chunks_add_up_to_an_answer() -> None:
         "input_token_details": {"cache_read": 5},
     }
     assert message.chunk_position == "last"  # type: ignore[attr-defined]
+
+
+def test_native_calls_stream_by_their_index() -> None:
+    """As llama.cpp sent them for two calls of a template with tools (release 2026.10)."""
+
+    def event(calls: list[dict[str, Any]], reason: str | None = None) -> dict[str, Any]:
+        return {"choices": [{"delta": {"tool_calls": calls}, "finish_reason": reason, "index": 0}]}
+
+    def begun(index: int, name: str) -> dict[str, Any]:
+        function = {"name": name, "arguments": "{"}
+        return {"index": index, "id": f"id{index}", "type": "function", "function": function}
+
+    def more(index: int, text: str) -> dict[str, Any]:
+        return {"index": index, "function": {"arguments": text}}
+
+    events = [
+        {"choices": [{"delta": {"role": "assistant", "content": None}, "finish_reason": None}]},
+        event([begun(0, "calculator")]),
+        *(
+            event([more(0, each)])
+            for each in ('"', "expression", '":', ' "', "2", "*", "3", '"', "}")
+        ),
+        event([begun(1, "current_time")]),
+        *(event([more(1, each)]) for each in ('"zone":', ' "Rome"', "}")),
+        {"choices": [{"delta": {}, "finish_reason": "tool_calls", "index": 0}]},
+    ]
+    chunks = [chunk for each in events if (chunk := local_wire.chunk(each, "m")) is not None]
+
+    whole = (chunks[0] + chunks[1:]).message
+    assert isinstance(whole, AIMessageChunk)
+    assert [(each["id"], each["name"], each["args"]) for each in whole.tool_calls] == [
+        ("id0", "calculator", {"expression": "2*3"}),
+        ("id1", "current_time", {"zone": "Rome"}),
+    ]
+    assert whole.text == ""
+    assert whole.response_metadata["finish_reason"] == "tool_calls"
 
 
 def gguf(tmp_path: Path, **values: str | int) -> Path:

@@ -169,6 +169,7 @@ TABLE: Final = (
         "llmkeep[local]",
         Scope.exclusive(1),
         "llama.cpp must not be called concurrently",
+        {"LLMKEEP_LOCAL_MODEL": "model", "LC_OUTPUT_VERSION": "output_version"},
         sealed=("load", "close", "loaded"),
         on_the_wire=frozenset(),
     ),
