@@ -268,6 +268,7 @@ def file_with_tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def native(file_with_tools: Path) -> Iterator[ChatLocal]:
     model = ChatLocal(model=str(file_with_tools), temperature=0, max_tokens=100, context_size=2048)
+    model.load()
     yield model
     model.close()
 
