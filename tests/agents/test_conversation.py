@@ -28,6 +28,7 @@ from ag_ui.core import (
 from langchain.tools import ToolRuntime
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import tool
+from langgraph.types import Command
 from llmock.pytest_plugin import LLMock
 from llmock.scenarios import Reply, ToolCall
 from openai import AuthenticationError
@@ -569,3 +570,92 @@ def test_i2_a_turn_needs_nothing_of_the_loops_default_executor(openai):
     events = asyncio.run(turn())
     assert [each.content for each in events if isinstance(each, ToolCallResultEvent)] == ["3 deep"]
     assert text_of(events) == "Done."
+
+
+def _message(call_id: str) -> ToolMessage:
+    return ToolMessage("found", tool_call_id=call_id, response_metadata={"status": 500})
+
+
+class _NotStored:
+    """Nothing that a saver knows how to store."""
+
+
+@tool
+async def of_another_call() -> ToolMessage:
+    """Answer for a call that nobody made."""
+    return _message("elsewhere")
+
+
+@tool
+async def twice() -> list[ToolMessage]:
+    """Answer twice."""
+    return [_message("elsewhere"), _message("")]
+
+
+@tool
+async def beside(runtime: ToolRuntime[RunContext]) -> list[Any]:
+    """Answer, and for others beside it."""
+    own = _message(runtime.tool_call_id or "")
+    return [_message("elsewhere"), Command(update={"messages": [_message("there"), own]})]
+
+
+@tool(response_format="content_and_artifact")
+async def with_a_file() -> tuple[str, object]:
+    """Answer with something that cannot be stored."""
+    return "found", _NotStored()
+
+
+@tool
+async def badly_named() -> str:
+    """Answer with what is no text, as names of files may be."""
+    return "found \udcff"
+
+
+@tool
+async def of_a_parent() -> Command[Any]:
+    """Go on in a graph around this one."""
+    return Command(graph=Command.PARENT, goto="somewhere")
+
+
+@pytest.mark.parametrize(
+    ("odd", "status"),
+    [
+        (of_another_call, "success"),
+        (twice, "error"),
+        (beside, "success"),
+        (with_a_file, "success"),
+        (badly_named, "success"),
+        (of_a_parent, "error"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+async def test_an_odd_answer_of_a_tool_hurts_nobody(provider, llmock, odd, status):
+    """The call has one answer, told as it is stored, and the conversation goes on."""
+
+    class Odd(StatefulAgent):
+        @property
+        def tools(self):
+            return [odd]
+
+    agent = Odd("u", None)
+    llmock.add(Reply(tool_calls=(ToolCall(odd.name, {}),))).reply("So.")
+    events = await ask(agent, "go")
+    [result] = [event for event in events if isinstance(event, ToolCallResultEvent)]
+    assert (result.metadata or {})["status"] == status
+    assert isinstance(events[-1], RunFinishedEvent)
+    state = await agent.graph_agent.aget_state({"configurable": {"thread_id": thread_of("u", "s")}})
+    [stored] = [each for each in state.values["messages"] if isinstance(each, ToolMessage)]
+    assert (stored.id, stored.tool_call_id) == (result.message_id, result.tool_call_id)
+    assert stored.content == result.content
+    llmock.reply("And on.")
+    assert text_of(await ask(agent, "and?")) == "And on."
+
+
+async def test_halves_of_characters_hurt_nobody(openai):
+    """JSON may carry them, UTF-8 cannot: kept, they would be in every later request."""
+    handler = ConversationHandler("u", None)
+    openai.reply("one \ud83d\ude00 and \udcff")
+    assert isinstance((await ask(handler, "odd \udcff"))[-1], RunFinishedEvent)
+    openai.reply("And on.")
+    assert text_of(await ask(handler, "and?")) == "And on."
+    assert "one 😀 and \ufffd" in str(openai.requests[-1].body)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, aclosing, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmkeep.agents.sqlite_memory import SqliteMemory
 from tests.support.scripted import Asked, Scripted
 from tests.support.scripted_child import IN_TOOL, Child, Turn
+from tests.support.scripted_scene import Scene, answers_in_order
+from tests.support.scripted_site import Site
+from tests.support.scripted_steps import noticed
+from tests.support.scripted_talk import ask, kept
 from tests.support.scripted_wire import Call, Gate, Text
 
 pytest_plugins = ["tests.support.scripted_fixtures"]
@@ -95,6 +101,91 @@ def test_killed_while_the_model_speaks(wire: str, scripted: Scripted, child: Chi
     with child("next") as later:
         assert _text(list(later.events())) == "Here I am."
     assert "the question" in json.dumps(scripted.asked[-1].messages)
+
+
+# --- every moment of a turn -------------------------------------------------------------------
+
+
+async def test_whatever_is_on_the_disk_the_next_turn_works(
+    wire: str, scripted: Scripted, tmp_path: Path
+):
+    """What a kill at any step of a turn leaves is mended; a tool that has begun is told of."""
+    left = await _left_by_kills(scripted, tmp_path / "conversations.db")
+    assert len(left) > 5
+    for number, (database, begun) in enumerate(left.items()):
+        copy = tmp_path / f"{number}.db"
+        copy.write_bytes(database)
+        memory = SqliteMemory(copy)
+        scene = Scene("fetch", held=False)
+        scripted.reset()
+        scripted.answers = scene.answer_to
+        agent = scene.agent("u", memory)
+        try:
+            again = await ask(agent, "next", earlier=("c-fetch", "c-crunch"))
+            assert again.text == "fine"
+            answered = answers_in_order(await kept(agent))
+            assert begun <= answered.keys()
+        except BaseException as error:
+            error.add_note(f"killed when the file was in its state {number} of {len(left)}")
+            raise
+        finally:
+            await memory.aclose()
+        assert scene.begun == []  # nothing is executed again
+        assert scripted.refused == []
+
+
+async def _left_by_kills(scripted: Scripted, path: Path) -> dict[bytes, set[str]]:
+    """Every state of the file during a turn, and the calls whose tools had begun by then."""
+    memory, scene = SqliteMemory(path), Scene("fetch", held=False)
+    scripted.answers = scene.answer_to
+    agent = scene.agent("u", memory)
+    await kept(agent)  # which makes the file
+    with _states(path, scene.begun) as left:
+        assert (await ask(agent, "go")).text == "one two three four"
+    await memory.aclose()
+    return left
+
+
+@contextmanager
+def _states(path: Path, begun: list[str]) -> Iterator[dict[bytes, set[str]]]:
+    """Every state that the file has at a step of this block, and what had begun by then."""
+    left: dict[bytes, set[str]] = {}
+    with closing(sqlite3.connect(path)) as file:
+
+        def look() -> None:
+            left.setdefault(file.serialize(), set()).update(begun)
+
+        with noticed(look):
+            yield left
+
+
+async def test_whatever_is_on_the_disk_a_yes_executes_once(
+    wire: str, scripted: Scripted, tmp_path: Path
+):
+    """A kill at any step after a yes: saying it again executes nothing that had begun."""
+    path = tmp_path / "conversations.db"
+    memory = SqliteMemory(path)
+    site = Site("u", memory)
+    scripted.answers = site.answer_to
+    interrupt_id = await site.wait_for_approval()
+    site.done.set()
+    with _states(path, site.begun) as left:
+        assert [event.type.value async for event in site.yes(interrupt_id)][-1] == "RUN_FINISHED"
+    await memory.aclose()
+    assert site.dug == [3]
+    assert len(left) > 5
+    for number, (database, begun) in enumerate(left.items()):
+        copy = tmp_path / f"{number}.db"
+        copy.write_bytes(database)
+        async with aclosing(SqliteMemory(copy)) as again:
+            later = Site("u", again)
+            scripted.answers = later.answer_to
+            later.done.set()
+            ends = [event.type.value async for event in later.yes(interrupt_id)]
+            assert ends[-1] in ("RUN_FINISHED", "RUN_ERROR")
+            assert not (begun and later.begun), f"executed again in state {number} of {len(left)}"
+            assert (await ask(later.handler, "next", earlier=("c-dig", "c-look"))).text == "fine"
+            assert "c-dig" in answers_in_order(await kept(later.handler))
 
 
 # --- approvals --------------------------------------------------------------------------------

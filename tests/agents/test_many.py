@@ -16,6 +16,7 @@ from langchain_core.tools import tool
 from llmkeep.agents import ConversationHandler
 from tests.agents.loops import PATIENCE, on_loops_at_once
 from tests.support.scripted import Asked, Scripted
+from tests.support.scripted_steps import turns_of_the_loop
 from tests.support.scripted_talk import ask, kept
 from tests.support.scripted_wire import Answer, Args, Call, Gate, Text
 
@@ -184,7 +185,7 @@ async def test_a_message_that_gave_up_waiting_is_not_asked(wire: str, scripted: 
     await held.reached.come()
     waiting = asyncio.create_task(ask(handler, "second"))
     third = asyncio.create_task(ask(handler, "third"))
-    await _turns_of_the_loop()
+    await turns_of_the_loop()
     waiting.cancel()
     await asyncio.wait({waiting})
     held.opened.set()
@@ -200,9 +201,3 @@ async def test_a_stream_nobody_began_to_read_holds_no_turn(scripted: Scripted):
     async with aclosing(handler.stream_response("never read", "s")):
         await _said(handler, "first")
     assert _pairs(await kept(handler)) == ["first"]
-
-
-async def _turns_of_the_loop() -> None:
-    """What has been made a task gets as far as it can without the outside."""
-    for _ in range(50):
-        await asyncio.sleep(0)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from itertools import count
+from pathlib import Path
 from typing import Any, cast
 
 import anyio
@@ -19,10 +20,13 @@ import pytest
 from ag_ui.core import Event, RunFinishedEvent
 
 from llmkeep.agents import ConversationHandler
+from llmkeep.agents.memory import SHARED_MEMORY
+from llmkeep.agents.sqlite_memory import SqliteMemory
 from tests.agents.events import assert_well_formed, kinds
 from tests.support.scripted import Scripted
-from tests.support.scripted_scene import First, Scene, assert_kept
-from tests.support.scripted_steps import Steps, counted
+from tests.support.scripted_scene import First, Memory, Scene, assert_kept
+from tests.support.scripted_signal import PATIENCE
+from tests.support.scripted_steps import Steps, noticed, turns_of_the_loop
 from tests.support.scripted_talk import Heard, ask, kept
 from tests.support.scripted_wire import Gate
 
@@ -35,26 +39,30 @@ Way = Callable[[ConversationHandler, Scene, Heard, int], Coroutine[Any, Any, Non
 
 async def _by_handler(handler: ConversationHandler, scene: Scene, heard: Heard, stop: int) -> None:
     """Ask the handler to stop; read on."""
-    async with aclosing(handler.stream_response("go", "s")) as stream:
-        async for event in stream:
-            heard.hear(event)
-            if len(heard.events) == stop:
-                assert handler.stop("s")
-            elif len(heard.events) < stop:
-                scene.passed(event, heard)
+    await _stop_and_read_on(handler, scene, heard, {stop: lambda: handler.stop("s")})
 
 
 async def _by_thread(handler: ConversationHandler, scene: Scene, heard: Heard, stop: int) -> None:
     """The same from another thread, which does not wait for this loop."""
+
+    def stop_elsewhere() -> None:
+        thread = threading.Thread(target=handler.stop, args=["s"])
+        thread.start()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+    await _stop_and_read_on(handler, scene, heard, {stop: stop_elsewhere})
+
+
+async def _stop_and_read_on(
+    handler: ConversationHandler, scene: Scene, heard: Heard, acts: dict[int, Callable[[], object]]
+) -> None:
     async with aclosing(handler.stream_response("go", "s")) as stream:
         async for event in stream:
             heard.hear(event)
-            if len(heard.events) == stop:
-                thread = threading.Thread(target=handler.stop, args=["s"])
-                thread.start()
-                thread.join(30)
-                assert not thread.is_alive()
-            elif len(heard.events) < stop:
+            if act := acts.get(len(heard.events)):
+                act()
+            elif len(heard.events) < min(acts):
                 scene.passed(event, heard)
 
 
@@ -164,46 +172,59 @@ async def test_a_turn_can_be_stopped_after_every_event(
         await _stop_at(scripted, first, way, stop)
 
 
-async def _stop_at_step(scripted: Scripted, step: int) -> bool:
+async def _stop_at_step(scripted: Scripted, memory: Memory, step: int) -> bool:
     """Stop the turn at its step number `step`; False when it had ended before."""
     scripted.reset()
     scene, heard = Scene("fetch", held=False), Heard()
     scripted.answers = scene.answer_to
-    handler = scene.agent(f"step {step}")
+    handler = scene.agent(f"step {step}", memory)
 
     async def read() -> None:
         async for event in handler.stream_response("go", "s"):
             heard.hear(event)
 
-    cancels = step % 2 == 1
-    steps = Steps(step, lambda: reader.cancel() if cancels else handler.stop("s"))
+    def leave() -> None:
+        reader.cancel()
+
+    def stop() -> None:
+        handler.stop("s")
+
+    # Somebody leaves; stops; or stops, and leaves while the run puts things in order.
+    acts = [{step: leave}, {step: stop}, {step: stop, step + 1 + step % 16: leave}][step % 3]
+    steps = Steps(acts)
     try:
-        with counted(steps):
+        with noticed(steps.next):
             reader = asyncio.create_task(read())
-            await asyncio.wait({reader}, timeout=30)
+            await asyncio.wait({reader}, timeout=PATIENCE)
         assert reader.done()
-        if not (cancels and reader.cancelled()):
+        leaves = leave in acts.values()
+        if not (leaves and reader.cancelled()):
             reader.result()
         assert _other_tasks() == []
-        if heard.events and not cancels:
+        if heard.events and not leaves:
             assert_well_formed(heard.events)
         for asked in scripted.asked:
             await asked.over.come()
-        assert_kept(scene, heard, await kept(handler), told_all=not cancels)
+        assert_kept(scene, heard, await kept(handler), told_all=not leaves)
         assert (await ask(handler, "next")).text == "fine"
     except BaseException as error:
-        how = "cancelled" if cancels else "stopped"
-        error.add_note(f"{how} at step {step} of {steps.taken}: {kinds(heard.events)}")
+        error.add_note(f"{acts} at step {step} of {steps.taken}: {kinds(heard.events)}")
         raise
     return steps.has_acted
 
 
-async def test_a_turn_can_be_stopped_at_every_step(wire: str, scripted: Scripted):
+@pytest.mark.parametrize("kept_in", ["memory", "sqlite"])
+async def test_a_turn_can_be_stopped_at_every_step(
+    kept_in: str, wire: str, scripted: Scripted, tmp_path: Path
+):
     """Whatever is awaited, nothing gets stuck, lost without an answer, or poisonous."""
-    for step in count(1):
-        # Each wire has two of four steps: one is cancelled, one is stopped.
-        if (step // 2 % 2 == 0) == (wire == "openai") and not await _stop_at_step(scripted, step):
+    own = SqliteMemory(tmp_path / "conversations.db") if kept_in == "sqlite" else None
+    first = 1 if wire == "openai" else 2  # each wire has every other step
+    for step in count(first, 2):
+        if not await _stop_at_step(scripted, own or SHARED_MEMORY, step):
             break
+    if own is not None:
+        await own.aclose()
 
 
 # --- moments that are no event -----------------------------------------------------------------
@@ -310,8 +331,7 @@ async def test_a_message_that_waits_for_its_turn_can_leave(wire: str, scripted: 
     """The run under way goes on, and the message that left is nowhere."""
     handler, stream = await _held_turn(scripted)
     waiting = asyncio.create_task(ask(handler, "never to be asked"))
-    for _ in range(50):
-        await asyncio.sleep(0)
+    await turns_of_the_loop()
     waiting.cancel()
     await asyncio.wait({waiting})
     assert waiting.cancelled()
@@ -324,8 +344,7 @@ async def test_a_second_stop_does_not_reach_the_next_message(wire: str, scripted
     """What waits for its turn is answered, however often somebody stops the run before it."""
     handler, stream = await _held_turn(scripted)
     waiting = asyncio.create_task(ask(handler, "next"))
-    for _ in range(50):
-        await asyncio.sleep(0)
+    await turns_of_the_loop()
     for _ in range(3):
         handler.stop("s")
     assert kinds([event async for event in stream]) == ["RUN_FINISHED"]

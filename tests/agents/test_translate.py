@@ -330,7 +330,9 @@ def test_two_calls_of_one_id_are_told_apart():
     translator = Translator("thread", "run")
     pieces = [piece(0, "{}", "add", "c"), piece(1, "{}", "now", "c")]
     events = [*translator.chunk(chunk("", *pieces))]
-    calls: list[Any] = [{"id": "c", "name": name, "args": {}, "type": "tool_call"} for name in ("add", "now")]
+    calls: list[Any] = [
+        {"id": "c", "name": name, "args": {}, "type": "tool_call"} for name in ("add", "now")
+    ]
     named = translator.named(AIMessage("", tool_calls=calls))
     told = [event for event in events if isinstance(event, ToolCallStartEvent)]
     assert [(each["id"], each["name"]) for each in named.tool_calls] == [

@@ -25,6 +25,7 @@ from .approvals import NotWaiting, call_of, resumption, token_of
 from .context import RunContext
 from .graphs import Graph
 from .pruning import prune
+from .texts import encodable
 
 #: The pending write that says which waiting calls have had their answer, and its task.
 _ANSWERED: Final = "llmkeep.answered"
@@ -38,8 +39,10 @@ class Stored:
     """What a conversation holds; a look at one moment."""
 
     messages: Sequence[BaseMessage]
+    said: Sequence[AIMessage]
+    """Of the last step, where it has not ended: these messages of the model are pending writes."""
     results: Sequence[ToolMessage]
-    """Of the last step, where it has not ended."""
+    """Of the last step, where it has not ended: so are these answers of tools."""
     waiting: Mapping[str, GraphInterrupt]
     """What waits for a person, by the interrupt's id."""
 
@@ -50,6 +53,11 @@ class Stored:
             yield message.id
             if isinstance(message, AIMessage):
                 yield from (call["id"] for call in message.tool_calls)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a run has ended where the next cannot go on."""
+        return bool(self.unanswered or self.said or self.results)
 
     @property
     def unanswered(self) -> list[ToolCall]:
@@ -82,9 +90,15 @@ class Conversation:
             waiting = {key: each for key, each in waiting.items() if token_of(each) not in answered}
         messages = state.values.get("messages", ())
         called = {call["id"] for call in _last_calls(messages)}
+        pending = _pending_in(state)
         return Stored(
             messages=messages,
-            results=[each for each in _results_in(state) if each.tool_call_id in called],
+            said=[each for each in pending if isinstance(each, AIMessage)],
+            results=[
+                each
+                for each in pending
+                if isinstance(each, ToolMessage) and each.tool_call_id in called
+            ],
             waiting=waiting,
         )
 
@@ -95,7 +109,9 @@ class Conversation:
         """
         stored = await self.stored()
         added = [answering(call) for call in stored.unanswered]
-        if added or stored.results:
+        if stored.said:  # cut between the model's step and the next
+            await self._update([*stored.said, *stored.results, *added], as_node="model")
+        elif added or stored.results:
             # With LangGraph 1.2 the one way that keeps the results of a step that was cut short.
             await self._update([*stored.results, *added], as_node="tools")
         if last is not None and last.id not in stored.ids:
@@ -113,8 +129,9 @@ class Conversation:
                 return answer_to(call, PASSED_OVER, "declined")
             return answer_to(call, LOST, "cancelled")
 
-        added = await self.mend(answering) if stored.unanswered or stored.results else []
-        await self._update([HumanMessage(message, id=str(uuid.uuid4()))], as_node="__start__")
+        added = await self.mend(answering) if stored.is_cut else []
+        question = HumanMessage(encodable(message), id=str(uuid.uuid4()))
+        await self._update([question], as_node="__start__")
         return added
 
     async def resume(self, answers: Iterable[ResumeEntry], stored: Stored) -> Command[Any]:
@@ -170,12 +187,12 @@ def _last_calls(messages: Sequence[BaseMessage]) -> Sequence[ToolCall]:
     return ()
 
 
-def _results_in(state: StateSnapshot) -> list[ToolMessage]:
-    """The answers of tools that had ended when the step was cut short."""
-    found: list[ToolMessage] = []
+def _pending_in(state: StateSnapshot) -> list[BaseMessage]:
+    """The messages of a step that was cut short: pending writes, which the next input drops."""
+    found: list[BaseMessage] = []
     for task in state.tasks:
         result = task.result if isinstance(task.result, Mapping) else {}
         messages = result.get("messages", ())
         several = messages if isinstance(messages, list | tuple) else (messages,)
-        found += [message for message in several if isinstance(message, ToolMessage)]
+        found += [message for message in several if isinstance(message, BaseMessage)]
     return found

@@ -10,12 +10,14 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final, NotRequired, cast
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain.agents.middleware.types import AgentState, ExtendedModelResponse, ToolCallRequest
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolCall, ToolMessage
 from langchain_core.runnables.config import ensure_config, merge_configs, set_config_context
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 from typing_extensions import override
@@ -29,10 +31,16 @@ from .faults import told_to_model
 from .hooks import in_place
 from .listening import Listener
 from .stopping import stoppable
+from .texts import encodable
 from .tool_pool import is_synchronous, pooled
 from .tools import is_marked
 
 ToolAnswer = ToolMessage | Command[Any]
+
+#: Tries whether a result can be stored, with the serializer that savers have.
+_SERDE: Final = JsonPlusSerializer()
+
+_NO_PARENT: Final = "The tool wanted to go on in another graph, and there is none here."
 
 #: Of LangChain's usage of a message, what is summed for a conversation.
 _COUNTS: Final = ("input_tokens", "output_tokens", "total_tokens")
@@ -88,7 +96,7 @@ class ConversationMiddleware(AgentMiddleware[ConversationState, RunContext]):
         if isinstance(admitted, ToolMessage):
             return admitted
         try:
-            return handler(admitted)
+            return _own(handler(admitted), request.tool_call)
         except GraphBubbleUp:
             raise
         except Exception as error:
@@ -109,7 +117,7 @@ class ConversationMiddleware(AgentMiddleware[ConversationState, RunContext]):
             is_thread = request.tool is not None and is_synchronous(request.tool)
             listener.began(request.tool_call, can_be_stopped=not is_thread)
         began = time.monotonic()
-        answer = await _answer(admitted, handler)
+        answer = _own(await _answer(admitted, handler), request.tool_call)
         answers = _finish(answer, time.monotonic() - began)
         if admitted is not request:
             _tell_of_edit(answers, admitted.tool_call)
@@ -209,16 +217,44 @@ async def _unless_it_cancels_itself(work: Awaitable[ToolAnswer]) -> ToolAnswer:
         raise RuntimeError("what the tool waited for was cancelled") from None
 
 
-def _finish(answer: ToolAnswer | list[ToolAnswer], seconds: float) -> list[ToolMessage]:
+def _own(answer: ToolAnswer | list[ToolAnswer], call: ToolCall) -> ToolAnswer:
+    """The answer without messages that are not the call's: a tool may have written any."""
+    match answer:
+        case ToolMessage():
+            answer.tool_call_id = call["id"] or ""
+        case Command(graph=Command.PARENT):
+            return answer_to(call, _NO_PARENT, "error")
+        case Command(update={"messages": messages}):
+            update = {**cast("dict[str, Any]", answer.update), "messages": _of(call, messages)}
+            return replace(answer, update=update)
+        case list():
+            # ToolNode takes a list, too: its type says so for what it calls itself alone.
+            return cast("ToolAnswer", [_own(each, call) for each in _of(call, answer)])
+    return answer
+
+
+def _of(call: ToolCall, answers: Any) -> list[Any]:
+    several = answers if isinstance(answers, list | tuple) else [answers]
+    return [
+        each
+        for each in several
+        if not isinstance(each, ToolMessage) or each.tool_call_id == call["id"]
+    ]
+
+
+def _finish(answer: ToolAnswer, seconds: float) -> list[ToolMessage]:
     """The messages in an answer, with their call's id as theirs, and how they came about."""
     messages = _messages_in(answer)
     for message in messages:
         message.id = message.tool_call_id
-        message.response_metadata = {
-            "status": message.status,
-            "duration": round(seconds, 3),
-            **message.response_metadata,
-        }
+        message.response_metadata = {"status": message.status, "duration": round(seconds, 3)}
+        if isinstance(message.content, str):
+            message.content = encodable(message.content)
+        try:
+            _SERDE.dumps_typed(message)
+        except Exception:  # an open file, a lambda ...
+            message.artifact = None
+            message.content = encodable(str(message.text))
     return messages
 
 

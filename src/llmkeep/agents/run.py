@@ -31,7 +31,7 @@ from .faults import told_to_user
 from .graphs import Graph
 from .listening import Listener
 from .memory import ConversationMemory
-from .stopping import stop, undisturbed
+from .stopping import ended, stop, undisturbed
 from .translate import Translator
 from .turns import turn
 
@@ -127,7 +127,9 @@ class Run:
             while (event := await self._events.get()) is not None:
                 yield event
         finally:
-            await stop(task)
+            # Once: a second cancellation would reach what LangGraph does about the first.
+            already, self._is_stopped = self._is_stopped, True
+            await (ended(task) if already else stop(task))
 
     def _end(self, task: asyncio.Task[None]) -> None:
         _runs.pop(self, None)

@@ -35,6 +35,11 @@ async def stop(task: asyncio.Task[Any]) -> None:
     One that does not end within `STOP_TIMEOUT` is left to itself, with a line in the log.
     """
     task.cancel()
+    await ended(task)
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Wait for the end of a task that has been cancelled; like `stop` in all else."""
     interruption = await _end_of(task, STOP_TIMEOUT)
     if not task.done():
         logger.warning("%s does not end: something in it ignores being cancelled", task.get_name())

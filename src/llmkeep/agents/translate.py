@@ -45,6 +45,7 @@ from langchain_core.messages import (
 )
 
 from .answers import UNREADABLE
+from .texts import encodable
 
 #: How langchain-core begins the ids that it gives where the provider gave none.
 _OWN_ID: Final = "lc_run-"
@@ -126,6 +127,8 @@ class Translator:
         announced = [call for call in answer.calls if call.id]
         calls: list[ToolCall] = []
         content = message.content
+        if isinstance(content, str):
+            content = encodable(content)
         for call in [*message.tool_calls, *map(_refused, message.invalid_tool_calls)]:
             told = next((each for each in announced if each.source_id == call["id"]), None)
             kept = call.copy()
@@ -271,7 +274,7 @@ def _text(answer: _Answer, text: str) -> Iterator[Event]:
     if not answer.text_open:
         answer.text_open = True
         yield TextMessageStartEvent(message_id=answer.id, role="assistant")
-    yield TextMessageContentEvent(message_id=answer.id, delta=text)
+    yield TextMessageContentEvent(message_id=answer.id, delta=encodable(text))
 
 
 def _call_of(answer: _Answer, fragment: Mapping[str, Any]) -> _Call:
