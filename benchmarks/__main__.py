@@ -24,7 +24,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from . import handlers, hot, imports, local_evaluation, million, storms, stuck, turn
+from . import conversations, handlers, hot, imports, local_evaluation, million, storms, stuck, turn
 from .harness import Report
 from .plot import draw
 
@@ -34,6 +34,7 @@ SUBJECTS: Final[dict[str, Callable[[bool], Report]]] = {
     "stuck": stuck.measure,
     "handlers": handlers.measure,
     "turn": turn.measure,
+    "conversations": conversations.measure,
     "million": million.measure,
     "imports": imports.measure,
     "local": local_evaluation.measure,

@@ -36,7 +36,7 @@ def _close(pair: Pair) -> None:
         each.close()
 
 
-def _resident_megabytes() -> float:
+def resident_megabytes() -> float:
     """Of this process, now (Linux), or at its largest so far (elsewhere)."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
@@ -62,7 +62,7 @@ def _run(keys: int) -> dict[str, Any]:
         with cache.lease(key):
             pass
         if key % (keys // 50) == keys // 100:
-            samples.append((key, _resident_megabytes(), _descriptors() - at_first))
+            samples.append((key, resident_megabytes(), _descriptors() - at_first))
     seconds = time.perf_counter() - begin
     closed, live = cache.stats().closed, cache.stats().live
     cache.close()
