@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from contextlib import aclosing, closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from ag_ui.core import (
     ToolCallResultEvent,
 )
 from langchain_core.tools import BaseTool, tool
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import interrupt
 from llmock.scenarios import Reply, ToolCall
 
@@ -280,6 +282,72 @@ async def test_a_stop_answers_what_waits_beside_it(llmock):
     llmock.reply("Well.")
     assert kinds(await read(agent.stream_response("and now?", "s")))[-1] == "RUN_FINISHED"
     assert removed == []
+
+
+async def test_a_no_is_a_no_where_nothing_needs_approval_any_more(llmock):
+    """The call waited: that the settings say otherwise by now does not make it run."""
+    settings.agents.approve_tools = ("look",)
+    llmock.add(Reply(tool_calls=(ToolCall("look", {"path": "a"}),)))
+    [one] = waiting(await read(Clerk("u", None).stream_response("go", "s")))
+    settings.agents.approve_tools = ()
+    llmock.reply("As you like.")
+    events = await read(Clerk("u", None).resume([no(one)], "s"))
+    assert [status for status, _ in results(events).values()] == ["declined"]
+    assert looked == []
+
+
+async def test_what_goes_on_waiting_expires_when_it_would_have(llmock):
+    agent = Clerk("u", None)
+    first, second = await ask_to_remove(llmock, agent, "a", "b")
+    settings.agents.approval_timeout = 1e6
+    [still] = waiting(await read(Clerk("u", None).resume([yes(first)], "s")))
+    assert still.expires_at == second.expires_at
+
+
+async def test_a_call_that_a_dead_run_had_begun_does_not_begin_again(llmock):
+    """Its neighbour's answer goes on with the step, where it has no result, without it."""
+    began, never = asyncio.Event(), asyncio.Event()
+
+    @needs_approval
+    @tool
+    async def dig() -> str:
+        """Dig."""
+        removed.append("dug")
+        began.set()
+        await never.wait()
+        return "never"
+
+    class Digger(Clerk):
+        @property
+        def tools(self) -> list[BaseTool]:
+            return [remove, dig]
+
+    memory = InMemorySaver()
+
+    class Dying(Digger):
+        checkpointer = memory
+
+    class Next(Digger):
+        """Reads what was stored when the other one died."""
+
+        checkpointer = InMemorySaver()
+
+    llmock.add(Reply(tool_calls=(ToolCall("remove", {"path": "a"}), ToolCall("dig", {}))))
+    both = waiting(await read(Dying("u", None).stream_response("go", "s")))
+    digging, other = sorted(both, key=lambda each: (each.metadata or {})["name"])
+    stream = Dying("u", None).resume([yes(digging)], "s")
+    reading = asyncio.create_task(read(stream))
+    await began.wait()
+    Next.checkpointer.storage = copy.deepcopy(memory.storage)
+    Next.checkpointer.writes = copy.deepcopy(memory.writes)
+    Next.checkpointer.blobs = copy.deepcopy(memory.blobs)
+    never.set()
+    llmock.reply("Well.").reply("Well.")
+    await reading
+    events = await read(Next("u", None).resume([yes(other)], "s"))
+    assert results(events)[other.tool_call_id or ""] == ("success", "removed a")
+    assert results(events)[digging.tool_call_id or ""][0] == "cancelled"
+    assert removed == ["dug", "a"]
 
 
 async def test_a_tools_own_question_is_an_interrupt_too(llmock):

@@ -617,6 +617,12 @@ async def of_a_parent() -> Command[Any]:
     return Command(graph=Command.PARENT, goto="somewhere")
 
 
+@tool
+async def leave() -> str:
+    """End the program."""
+    raise SystemExit(3)
+
+
 @pytest.mark.parametrize(
     ("odd", "status"),
     [
@@ -626,6 +632,7 @@ async def of_a_parent() -> Command[Any]:
         (with_a_file, "success"),
         (badly_named, "success"),
         (of_a_parent, "error"),
+        (leave, "error"),
     ],
     ids=lambda value: getattr(value, "name", value),
 )
@@ -659,3 +666,8 @@ async def test_halves_of_characters_hurt_nobody(openai):
     openai.reply("And on.")
     assert text_of(await ask(handler, "and?")) == "And on."
     assert "one 😀 and \ufffd" in str(openai.requests[-1].body)
+
+
+async def test_a_session_is_named_by_text():
+    with pytest.raises(TypeError, match="session_id is a NoneType"):
+        ConversationHandler("u", None).stream_response("hi", None)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from ag_ui.core import (
     Event,
     RunErrorEvent,
@@ -348,6 +349,62 @@ def test_a_call_that_langchain_completed_is_refused():
     completed = {"id": "c1", "name": "remove", "args": {"path": "/ho"}, "type": "tool_call"}
     [call] = translator.named(AIMessage("", tool_calls=[completed])).tool_calls
     assert call["args"] == {UNREADABLE: '{"path": "/ho'}
+
+
+@pytest.mark.parametrize(
+    ("came", "read"),
+    [
+        ('{"a": 1e999}', {"a": float("inf")}),
+        ('{"a": 99999999999999999999999}', {"a": 99999999999999999999999}),
+        ('{"a": "\\ud83d"}', {"a": "\ud83d"}),
+        ("[" * 3000, {}),
+    ],
+    ids=["infinite", "more than 64 bits", "half a character", "deep"],
+)
+def test_arguments_that_cannot_be_kept_or_sent_back_are_refused(came, read):
+    """They would be in every later request, and each would fail."""
+    translator = Translator("thread", "run")
+    list(translator.chunk(chunk("", piece(0, came, "add", "c1"))))
+    call = {"id": "c1", "name": "add", "args": read, "type": "tool_call"}
+    [kept] = translator.named(AIMessage("", tool_calls=[call])).tool_calls
+    assert kept["args"] == {UNREADABLE: came}
+
+
+def test_arguments_that_are_null_are_none():
+    translator = Translator("thread", "run")
+    list(translator.chunk(chunk("", piece(0, "null", "now", "c1"))))
+    broken = {"id": "c1", "name": "now", "args": "null", "error": None, "type": "invalid_tool_call"}
+    [kept] = translator.named(AIMessage("", invalid_tool_calls=[broken])).tool_calls
+    assert kept["args"] == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("multi_tool_use.parallel", "multi_tool_use_parallel"), ("", "unknown")]
+)
+def test_a_name_that_is_none_is_told_and_kept_as_one_that_can_be_sent_back(name, kept):
+    call = {"id": "c" * 50, "name": name, "args": {}, "type": "tool_call"}
+    translator = Translator("thread", "run")
+    message = translator.named(AIMessage("", tool_calls=[call]))
+    assert [each["name"] for each in message.tool_calls] == [kept]
+    start = next(translator.answered(message))
+    assert isinstance(start, ToolCallStartEvent)
+    assert start.tool_call_name == kept
+    assert start.tool_call_id == message.tool_calls[0]["id"] != call["id"]
+
+
+def test_two_blocks_of_one_id_are_renamed_one_by_one():
+    calls: list[Any] = [{"id": "c", "name": n, "args": {}, "type": "tool_call"} for n in ("a", "b")]
+    blocks: list[Any] = [
+        {"type": "tool_use", "id": "c", "name": n, "input": {}} for n in ("a", "b")
+    ]
+    named = Translator("thread", "run").named(AIMessage([*blocks], tool_calls=calls))
+    ids = [call["id"] for call in named.tool_calls]
+    assert len(set(ids)) == 2
+    told: list[Any] = [*named.content]
+    assert [(block["id"], block["name"]) for block in told] == [
+        (ids[0], "a"),
+        (ids[1], "b"),
+    ]
 
 
 def test_of_a_cut_message_the_complete_calls_are_kept():

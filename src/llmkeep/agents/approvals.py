@@ -67,8 +67,11 @@ class Decision:
         raise BadAnswer('an answer is {"approved": true or false, "args": {...} to change them}')
 
 
-def decision_on(call: ToolCall, seconds: float) -> Decision:
-    """Wait for the answer: interrupt the graph, or give what it was resumed with."""
+def decision_on(call: ToolCall, seconds: float, expires_at: str | None = None) -> Decision:
+    """Wait for the answer: interrupt the graph, or give what it was resumed with.
+
+    `expires_at` is until when a call waits that has been waiting already.
+    """
     expires = datetime.now(UTC) + timedelta(seconds=seconds)
     waiting = {
         "kind": _KIND,
@@ -76,7 +79,7 @@ def decision_on(call: ToolCall, seconds: float) -> Decision:
         "tool_call_id": call["id"],
         "name": call["name"],
         "args": call["args"],
-        "expires_at": expires.isoformat(timespec="seconds"),
+        "expires_at": expires_at or expires.isoformat(timespec="seconds"),
     }
     return Decision.of(interrupt(waiting))
 
@@ -89,6 +92,11 @@ def token_of(waiting: GraphInterrupt) -> str | None:
 def call_of(waiting: GraphInterrupt) -> str | None:
     """The id of the call that waits for approval; None for an interrupt of another kind."""
     return str(waiting.value["tool_call_id"]) if _is_approval(waiting) else None
+
+
+def expiry_of(waiting: GraphInterrupt) -> str | None:
+    """Until when a call waits for approval, as ISO 8601; None for another kind."""
+    return str(waiting.value["expires_at"]) if _is_approval(waiting) else None
 
 
 def told(waiting: GraphInterrupt) -> Interrupt:

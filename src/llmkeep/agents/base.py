@@ -202,6 +202,8 @@ class StatefulAgent:
         return "".join(text)
 
     def _new_run(self, session_id: str) -> Run:
+        if not isinstance(session_id, str):
+            raise TypeError(f"session_id is a {type(session_id).__name__}: give text")
         return Run(
             self.checkpointer,
             thread_of(self.user_id, session_id),

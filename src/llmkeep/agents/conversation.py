@@ -21,7 +21,7 @@ from langgraph.types import Command, StateSnapshot
 from langgraph.types import Interrupt as GraphInterrupt
 
 from .answers import LOST, PASSED_OVER, answer_to
-from .approvals import NotWaiting, call_of, resumption, token_of
+from .approvals import NotWaiting, call_of, expiry_of, resumption, token_of
 from .context import RunContext
 from .graphs import Graph
 from .pruning import prune
@@ -45,6 +45,8 @@ class Stored:
     """Of the last step, where it has not ended: so are these answers of tools."""
     waiting: Mapping[str, GraphInterrupt]
     """What waits for a person, by the interrupt's id."""
+    was_answered: frozenset[str]
+    """Calls that somebody has approved or declined: the run that went on with them has died."""
 
     @property
     def ids(self) -> Iterator[str | None]:
@@ -53,6 +55,20 @@ class Stored:
             yield message.id
             if isinstance(message, AIMessage):
                 yield from (call["id"] for call in message.tool_calls)
+
+    @property
+    def waiting_calls(self) -> dict[str, str]:
+        """The calls that wait for approval, and until when."""
+        asked = ((call_of(each), expiry_of(each)) for each in self.waiting.values())
+        return {call: expiry or "" for call, expiry in asked if call is not None}
+
+    @property
+    def lost_calls(self) -> frozenset[str]:
+        """The calls that had begun in a run that has died: they must not begin again."""
+        waiting = self.waiting_calls
+        if len(waiting) < len(self.waiting):  # some call asks a question of its own
+            return self.was_answered
+        return frozenset(call["id"] or "" for call in self.unanswered if call["id"] not in waiting)
 
     @property
     def is_cut(self) -> bool:
@@ -85,9 +101,11 @@ class Conversation:
         """Look at what is stored."""
         state = await self._graph.aget_state(self._config)
         waiting = {each.id: each for task in state.tasks for each in task.interrupts}
+        was_answered: set[str] = set()
         if waiting:
-            answered = await self._answered_tokens()
-            waiting = {key: each for key, each in waiting.items() if token_of(each) not in answered}
+            tokens = await self._answered_tokens()
+            was_answered = {call_of(e) or "" for e in waiting.values() if token_of(e) in tokens}
+            waiting = {key: each for key, each in waiting.items() if token_of(each) not in tokens}
         messages = state.values.get("messages", ())
         called = {call["id"] for call in _last_calls(messages)}
         pending = _pending_in(state)
@@ -100,6 +118,7 @@ class Conversation:
                 if isinstance(each, ToolMessage) and each.tool_call_id in called
             ],
             waiting=waiting,
+            was_answered=frozenset(was_answered),
         )
 
     async def mend(self, answering: Answering, last: AIMessage | None = None) -> list[ToolMessage]:
@@ -122,7 +141,7 @@ class Conversation:
 
     async def begin(self, message: str, stored: Stored) -> list[ToolMessage]:
         """Store a message of the user, after mending what was left; gives the answers it added."""
-        waiting = {call_of(each) for each in stored.waiting.values()}
+        waiting = stored.waiting_calls
 
         def answering(call: ToolCall) -> ToolMessage:
             if call["id"] in waiting:

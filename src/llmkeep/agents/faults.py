@@ -22,7 +22,7 @@ MAX_LENGTH: Final = 500
 _BLOT: Final = "***"
 
 #: Environment variables whose value is never shown.
-_SECRET_NAME: Final = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+_SECRET_NAME: Final = re.compile(r"KEY|TOKEN|SECRET|PASS|PWD|CREDENTIAL|AUTH|DSN", re.IGNORECASE)
 
 #: The shortest value that is taken for a secret: shorter ones are words, and would blot out text.
 _SECRET_LENGTH: Final = 8

@@ -47,6 +47,10 @@ class Listener(BaseCallbackHandler):
         self._running: dict[str, bool] = {}
         self._answers: dict[str, ToolMessage] = {}
         self._spent: list[TokenUsage] = []
+        #: The calls that an earlier run left waiting for approval, and until when.
+        self.waited: Mapping[str, str] = {}
+        #: The calls that had begun in an earlier run, which has died.
+        self.lost: frozenset[str] = frozenset()
         self._conversation: Mapping[str, int] = {}
 
     # --- LangChain's callbacks ---------------------------------------------------------------
@@ -107,7 +111,11 @@ class Listener(BaseCallbackHandler):
         self._answers.update((answer.tool_call_id, answer) for answer in answers)
         self._tell(self._translator.results(answers))
 
-    # --- what the run asks -------------------------------------------------------------------
+    # --- what the run tells and asks ---------------------------------------------------------
+
+    def goes_on(self, waited: Mapping[str, str], lost: frozenset[str]) -> None:
+        """The run goes on with a step in which these calls have been waiting, and these lost."""
+        self.waited, self.lost = waited, lost
 
     @property
     def spent(self) -> Spent:

@@ -34,7 +34,10 @@ MAX_IDLE_SECONDS: Final = 24 * 3600.0
 
 
 def thread_of(user_id: UserId, session_id: str) -> str:
-    """The name of a conversation: no two pairs share one, and user 1 is not user "1"."""
+    """The name of a conversation: no two pairs share one, and user 1 is not user "1".
+
+    A UUID is its text.
+    """
     return json.dumps([user_id if isinstance(user_id, str | int) else str(user_id), session_id])
 
 

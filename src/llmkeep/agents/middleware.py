@@ -24,10 +24,10 @@ from typing_extensions import override
 
 from llmkeep.settings import settings
 
-from .answers import DECLINED, EXPIRED, REFUSED, UNREADABLE, answer_to
+from .answers import DECLINED, EXPIRED, LOST, REFUSED, UNREADABLE, answer_to
 from .approvals import decision_on
 from .context import RunContext, ToolRules
-from .faults import told_to_model
+from .faults import redacted, told_to_model
 from .hooks import in_place
 from .listening import Listener
 from .stopping import stoppable
@@ -174,17 +174,25 @@ def _admitted(request: ToolCallRequest) -> ToolCallRequest | ToolMessage:
     call = request.tool_call
     if UNREADABLE in call["args"]:
         return answer_to(call, REFUSED, "error")
-    rules = _rules(request)
-    if request.tool is None or not (
-        "*" in rules.approve or call["name"] in rules.approve or is_marked(request.tool)
-    ):
+    rules, listener = _rules(request), _listener(request)
+    if listener is not None and call["id"] in listener.lost:
+        return answer_to(call, LOST, "cancelled")
+    expires_at = listener.waited.get(call["id"] or "") if listener is not None else None
+    if not expires_at and not _needs_approval(request, rules):
         return request
-    decision = decision_on(call, rules.approval_timeout)
+    decision = decision_on(call, rules.approval_timeout, expires_at)
     if not decision.approved:
         return answer_to(call, EXPIRED if decision.expired else DECLINED, "declined")
     if decision.args is None or decision.args == call["args"]:
         return request
     return request.override(tool_call={**call, "args": decision.args})
+
+
+def _needs_approval(request: ToolCallRequest, rules: ToolRules) -> bool:
+    if request.tool is None:  # nothing would be called
+        return False
+    named = "*" in rules.approve or request.tool_call["name"] in rules.approve
+    return named or is_marked(request.tool)
 
 
 async def _answer(
@@ -207,9 +215,16 @@ async def _answer(
         return answer_to(request.tool_call, text, "error")
 
 
+async def _contained(work: Awaitable[ToolAnswer]) -> ToolAnswer:
+    try:
+        return await work
+    except SystemExit:  # asyncio would end the loop for it
+        raise RuntimeError("the tool wanted to end the program") from None
+
+
 async def _unless_it_cancels_itself(work: Awaitable[ToolAnswer]) -> ToolAnswer:
     try:
-        return await stoppable(work)
+        return await stoppable(_contained(work))
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -249,7 +264,8 @@ def _finish(answer: ToolAnswer, seconds: float) -> list[ToolMessage]:
         message.id = message.tool_call_id
         message.response_metadata = {"status": message.status, "duration": round(seconds, 3)}
         if isinstance(message.content, str):
-            message.content = encodable(message.content)
+            is_error = message.status == "error"  # a tool may tell its errors itself
+            message.content = encodable(redacted(message.content) if is_error else message.content)
         try:
             _SERDE.dumps_typed(message)
         except Exception:  # an open file, a lambda ...

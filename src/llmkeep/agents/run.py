@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, final
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 from ag_ui.core import Event, ResumeEntry
 from langchain_core.messages import ToolMessage
@@ -23,6 +23,7 @@ from langgraph.types import Command
 from langgraph.types import Interrupt as GraphInterrupt
 
 from llmkeep.core.errors import LLMKeepError
+from llmkeep.core.fork import on_fork_in_child
 
 from .approvals import told
 from .context import RunContext
@@ -58,9 +59,22 @@ class Prepared:
     context: Callable[[Listener], RunContext]
 
 
-#: The runs of this process, in the order in which they began. Weakly: a run whose loop was closed
-#: under it is collected, and gives its turn back.
-_runs: Final[WeakKeyDictionary[Run, None]] = WeakKeyDictionary()
+class _Running:
+    """The runs of this process that have the turn in their conversation.
+
+    Weakly: a run whose loop was closed under it is collected, and gives its turn back.
+    """
+
+    def __init__(self) -> None:
+        self.runs: WeakSet[Run]
+        self._start_over()
+        on_fork_in_child(self, "_start_over")
+
+    def _start_over(self) -> None:
+        self.runs = WeakSet()
+
+
+_running: Final = _Running()
 
 
 def stop_run(saver: BaseCheckpointSaver[Any], thread_id: str) -> bool:
@@ -69,9 +83,7 @@ def stop_run(saver: BaseCheckpointSaver[Any], thread_id: str) -> bool:
     Gives whether there is one that had not been stopped. It is not waited for: its reader gets the
     end. Those that wait for their turn go on.
     """
-    runs = (reference() for reference in _runs.keyrefs())
-    first = next((run for run in runs if run is not None and run.is_in(saver, thread_id)), None)
-    return first is not None and first.stop()
+    return any(run.is_in(saver, thread_id) and run.stop() for run in _running.runs.copy())
 
 
 @final
@@ -121,7 +133,6 @@ class Run:
         """Answer; the last event is the one terminal event."""
         self._events = asyncio.Queue()
         self._task = task = asyncio.create_task(self._live(question), name=f"llmkeep run {self.id}")
-        _runs[self] = None
         task.add_done_callback(self._end)
         try:
             while (event := await self._events.get()) is not None:
@@ -132,7 +143,7 @@ class Run:
             await (ended(task) if already else stop(task))
 
     def _end(self, task: asyncio.Task[None]) -> None:
-        _runs.pop(self, None)
+        _running.runs.discard(self)
         if task.cancelled():  # before it could begin
             self._fail(RunCancelled("the run was stopped before it began"), "cancelled")
         elif (error := task.exception()) is not None:
@@ -148,6 +159,7 @@ class Run:
             self._fail(error)
 
     async def _take_turn(self, question: Question) -> None:
+        _running.runs.add(self)
         prepared = await self._prepare()
         conversation = Conversation(prepared.graph, self._saver, self._thread, self._max_steps)
         await self._answer(conversation, question, prepared.context(self._listener))
@@ -178,6 +190,7 @@ class Run:
         if isinstance(question, str):
             mended = await conversation.begin(question, stored)
         else:
+            self._listener.goes_on(stored.waiting_calls, stored.lost_calls)
             given = await conversation.resume(question, stored)
         self._tell(self._translator.started())
         self._tell(self._translator.results(mended))

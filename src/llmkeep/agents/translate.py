@@ -11,6 +11,7 @@ call `call_0`, or every message alike: those are renamed, on the wire and in wha
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,9 +44,17 @@ from langchain_core.messages import (
     ToolCall,
     ToolMessage,
 )
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from .answers import UNREADABLE
 from .texts import encodable
+
+#: Names and ids of calls that every provider takes back.
+_NO_NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
+_CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
+
+#: Tries whether arguments can be stored, with the serializer that savers have.
+_SERDE: Final = JsonPlusSerializer()
 
 #: How langchain-core begins the ids that it gives where the provider gave none.
 _OWN_ID: Final = "lc_run-"
@@ -126,22 +135,24 @@ class Translator:
         answer = self._answer or self._begin(message.id, is_streamed=False)
         announced = [call for call in answer.calls if call.id]
         calls: list[ToolCall] = []
+        renamed: set[int] = set()
         content = message.content
         if isinstance(content, str):
             content = encodable(content)
         for call in [*message.tool_calls, *map(_refused, message.invalid_tool_calls)]:
             told = next((each for each in announced if each.source_id == call["id"]), None)
             kept = call.copy()
-            kept["id"] = told.id if told is not None else self._free(call["id"])
+            kept["id"] = told.id if told is not None else self._free_call(call["id"])
+            kept["name"] = _name(call["name"])
             if told is not None:
                 announced.remove(told)
-                came = "".join(told.arguments)
-                if not _is_object(came) and (came or is_cut):
-                    kept["args"] = {UNREADABLE: came}
+                kept["args"] = _arguments(call["args"], "".join(told.arguments), is_cut=is_cut)
+            elif not _is_sound(call["args"]):
+                kept["args"] = {UNREADABLE: encodable(str(call["args"]))}
             if is_cut and UNREADABLE in kept["args"]:
                 continue
             calls.append(kept)
-            content = _with_call(content, call["id"], kept)
+            content = _with_call(content, call["id"], kept, renamed)
         return message.model_copy(
             update={
                 "id": answer.id,
@@ -178,6 +189,10 @@ class Translator:
         self._taken.add(free)
         return free
 
+    def _free_call(self, wanted: str | None) -> str:
+        # OpenAI takes 40 characters, Anthropic these.
+        return self._free(wanted if wanted and _CALL_ID.fullmatch(wanted) else None)
+
     def _fragment(self, answer: _Answer, fragment: Mapping[str, Any]) -> Iterator[Event]:
         call = _call_of(answer, fragment)
         call.name = call.name or fragment.get("name")
@@ -187,12 +202,12 @@ class Translator:
             if arguments:
                 yield ToolCallArgsEvent(tool_call_id=call.id, delta=arguments)
         elif call.source_id and call.name:
-            yield from self._announce(answer, call, self._free(call.source_id))
+            yield from self._announce(answer, call, self._free_call(call.source_id))
 
     def _announce(self, answer: _Answer, call: _Call, call_id: str) -> Iterator[Event]:
         call.id = call_id
         yield ToolCallStartEvent(
-            tool_call_id=call_id, tool_call_name=call.name or "", parent_message_id=answer.id
+            tool_call_id=call_id, tool_call_name=_name(call.name), parent_message_id=answer.id
         )
         if arguments := "".join(call.arguments):
             yield ToolCallArgsEvent(tool_call_id=call_id, delta=arguments)
@@ -302,20 +317,51 @@ def _refused(call: InvalidToolCall) -> ToolCall:
     )
 
 
-def _is_object(arguments: str) -> bool:
+def _name(name: str | None) -> str:
+    """A name that can be sent back: some models call what is no name of a tool."""
+    return _NO_NAME.sub("_", name or "")[:64] or "unknown"
+
+
+def _arguments(read: dict[str, Any], came: str, *, is_cut: bool) -> dict[str, Any]:
+    """The arguments of a call that was streamed: those that were read, or a refusal."""
+    if came.strip() == "null" or not (came or is_cut):
+        return {}
     try:
-        return isinstance(json.loads(arguments), dict)
-    except ValueError:
+        is_object = isinstance(json.loads(came), dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    return read if is_object and _is_sound(read) else {UNREADABLE: encodable(came)}
+
+
+def _is_sound(arguments: dict[str, Any]) -> bool:
+    """Whether they can be stored, and sent back."""
+    try:
+        json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
+        _SERDE.dumps_typed(arguments)
+    except Exception:  # no number that JSON has, more than 64 bits, half a character, too deep ...
         return False
+    return True
 
 
 def _with_call(
-    content: str | list[str | dict[Any, Any]], old_id: str | None, call: ToolCall
+    content: str | list[str | dict[Any, Any]],
+    old_id: str | None,
+    call: ToolCall,
+    renamed: set[int],
 ) -> str | list[str | dict[Any, Any]]:
-    """The content with this call as it is now: some providers repeat calls in it."""
+    """The content with this call as it is now: some providers repeat calls in it.
+
+    `renamed` are the blocks of calls that have had their turn.
+    """
     if isinstance(content, str):
         return content
-    return [_block(each, old_id, call) if isinstance(each, dict) else each for each in content]
+    for number, block in enumerate(content):
+        if isinstance(block, dict) and number not in renamed:
+            changed = _block(block, old_id, call)
+            if changed is not block:
+                renamed.add(number)
+                return [*content[:number], changed, *content[number + 1 :]]
+    return content
 
 
 def _block(block: dict[Any, Any], old_id: str | None, call: ToolCall) -> dict[Any, Any]:
@@ -323,6 +369,8 @@ def _block(block: dict[Any, Any], old_id: str | None, call: ToolCall) -> dict[An
     if name is None or old_id is None:
         return block
     changed = {**block, name: call["id"]}
+    if "name" in block:
+        changed["name"] = call["name"]
     if UNREADABLE in call["args"]:
         changed.pop("partial_json", None)
         if "arguments" in block:
