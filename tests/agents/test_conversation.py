@@ -617,12 +617,6 @@ async def of_a_parent() -> Command[Any]:
     return Command(graph=Command.PARENT, goto="somewhere")
 
 
-@tool
-async def leave() -> str:
-    """End the program."""
-    raise SystemExit(3)
-
-
 @pytest.mark.parametrize(
     ("odd", "status"),
     [
@@ -632,7 +626,6 @@ async def leave() -> str:
         (with_a_file, "success"),
         (badly_named, "success"),
         (of_a_parent, "error"),
-        (leave, "error"),
     ],
     ids=lambda value: getattr(value, "name", value),
 )

@@ -215,16 +215,9 @@ async def _answer(
         return answer_to(request.tool_call, text, "error")
 
 
-async def _contained(work: Awaitable[ToolAnswer]) -> ToolAnswer:
-    try:
-        return await work
-    except SystemExit:  # asyncio would end the loop for it
-        raise RuntimeError("the tool wanted to end the program") from None
-
-
 async def _unless_it_cancels_itself(work: Awaitable[ToolAnswer]) -> ToolAnswer:
     try:
-        return await stoppable(_contained(work))
+        return await stoppable(work)
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
