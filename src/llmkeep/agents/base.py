@@ -75,6 +75,8 @@ class StatefulAgent:
             settings.agents.context_tokens, settings.agents.context_strategy
         )
         self._own_tools: Tools | None = None
+        #: What `create` made ready, for the first message: most agents answer one.
+        self._fresh: Graph | None = None
         if not _created.get():
             instances.ready(self._choice)
 
@@ -86,7 +88,7 @@ class StatefulAgent:
             agent = cls(user_id, db_session, user)
         finally:
             _created.reset(token)
-        await agent._ready_graph()
+        agent._fresh = await agent._ready_graph()
         return agent
 
     # --- extension points --------------------------------------------------------------------
@@ -225,7 +227,8 @@ class StatefulAgent:
                 listener=listener,
             )
 
-        return Prepared(await self._ready_graph(), context)
+        fresh, self._fresh = self._fresh, None
+        return Prepared(fresh or await self._ready_graph(), context)
 
     # --- the shared instances ----------------------------------------------------------------
 
