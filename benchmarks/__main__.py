@@ -1,6 +1,6 @@
 """Run all benchmarks, print what they found, and write it down with a plot.
 
-    python -m benchmarks                 all, about four minutes
+    python -m benchmarks                 all, about seven minutes
     python -m benchmarks --quick         all, in less than one: rougher, and fewer keys
     python -m benchmarks hot storms      some
     python -m benchmarks --publish       all, and replace docs/benchmarks as well

@@ -196,6 +196,7 @@ def measure(quick: bool) -> Report:
                 "a turn takes at most a fifth of one with a client of its own",
                 clients.shown(".2f"),
                 clients.median <= BESIDE_CLIENTS,
+                f"The stream alone is {ratio(costs[BARE], costs[CLIENTS]).shown('.2f')} of it.",
             ),
             Verdict(
                 f"the agent adds less than {FIRST:.0f} ms until the first token",
