@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from llmkeep.settings import AgentSettings
+from llmkeep.settings import AgentSettings, settings
 
+from .listening import Listener
 from .memory import UserId
 
 
@@ -51,3 +52,28 @@ class RunContext:
     # Any: LangChain makes a pydantic schema of this class for every tool that takes it.
     listener: Any = field(default=None, repr=False)
     """The run's `Listener`; None where a graph is used directly."""
+
+
+class _Request(Protocol):
+    """What LangChain gives a hook: for a model, or for a tool."""
+
+    @property
+    def runtime(self) -> Any: ...
+
+
+def context_of(request: _Request) -> RunContext | None:
+    """The context of the run; None where the graph is used directly, without one."""
+    context: object = request.runtime.context
+    return context if isinstance(context, RunContext) else None
+
+
+def listener_of(request: _Request) -> Listener | None:
+    """Who listens to the run, if anybody does."""
+    context = context_of(request)
+    return None if context is None else context.listener
+
+
+def rules_of(request: _Request) -> ToolRules:
+    """The rules of the run, or those that the settings say."""
+    context = context_of(request)
+    return (context and context.rules) or ToolRules.of(settings.agents)
