@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 from langgraph.checkpoint.serde.base import CipherProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
@@ -322,3 +323,20 @@ def test_every_call_of_a_saver_is_leased():
     public = {name for name in vars(BaseCheckpointSaver) if not name.startswith("_")}
     leased = {name for name in vars(LeasedSaver) if not name.startswith("_")}
     assert public - NOT_LEASED - {"serde"} == leased - {"get_next_version"}
+
+
+@pytest.mark.parametrize("steps", range(1, 8))
+def test_i5_a_loop_may_end_while_the_file_is_being_opened(tmp_path: Path, steps: int):
+    """Nothing is told to a loop that is closed, and the next one opens the file."""
+    memory = SqliteMemory(tmp_path / "conversations.db")
+    config: RunnableConfig = {"configurable": {"thread_id": "none"}}
+
+    async def leave() -> None:
+        opening = asyncio.create_task(memory.aget_tuple(config))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        del opening  # the loop's end cancels it
+
+    asyncio.run(leave())
+    assert asyncio.run(memory.aget_tuple(config)) is None
+    memory.close()

@@ -40,6 +40,9 @@ T = TypeVar("T")
 #: Seconds to wait for others that write to the same file.
 BUSY_TIMEOUT: Final = 30.0
 
+#: Seconds that opening which was cut off gets to end.
+END_TIMEOUT: Final = 5.0
+
 #: Pages (of 4 kB) of the write-ahead log after which it is written into the file, and the bytes
 #: that the log keeps of its own file then.
 LOG_PAGES: Final = 64
@@ -106,8 +109,17 @@ class SqliteMemory(LeasedSaver):
 
     async def _aopen(self) -> _LoopSaver:
         connection = aiosqlite.connect(self.path, timeout=BUSY_TIMEOUT, factory=_Database)
-        _thread_of(connection).daemon = True  # the process would wait for any other for ever
-        saver = _LoopSaver(await connection, serde=self.serde)
+        thread = _thread_of(connection)
+        thread.daemon = True  # the process would wait for any other for ever
+        try:
+            opened = await connection
+        except BaseException:
+            # The thread ends, but tells this loop so: that has to be before the loop is closed.
+            deadline = time.monotonic() + END_TIMEOUT
+            while thread.is_alive() and time.monotonic() < deadline:
+                await asyncio.sleep(0.001)  # nobody tells of a thread's end
+            raise
+        saver = _LoopSaver(opened, serde=self.serde)
         try:
             await saver.setup()
         except BaseException:
