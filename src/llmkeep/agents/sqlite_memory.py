@@ -116,7 +116,7 @@ class SqliteMemory(LeasedSaver):
         except BaseException:
             # The thread ends, but tells this loop so: that has to be before the loop is closed.
             deadline = time.monotonic() + END_TIMEOUT
-            while thread.is_alive() and time.monotonic() < deadline:
+            while thread.is_alive() and time.monotonic() < deadline:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)  # nobody tells of a thread's end
             raise
         saver = _LoopSaver(opened, serde=self.serde)
