@@ -184,6 +184,7 @@ async def test_a_yes_executes_once_whoever_says_it_twice(llmock):
     assert removed == ["a"]
     [error] = [events[-1] for events in ends if isinstance(events[-1], RunErrorEvent)]
     assert "no longer" in error.message
+    assert error.code == "not_waiting"
 
 
 async def test_an_answer_that_is_neither_yes_nor_no_changes_nothing(llmock):

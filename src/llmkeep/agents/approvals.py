@@ -37,9 +37,13 @@ _SCHEMA: Final[dict[str, Any]] = {
 class NotWaiting(LLMKeepError):
     """An answer came for a call that does not wait for one, or no longer."""
 
+    code = "not_waiting"
+
 
 class BadAnswer(LLMKeepError, ValueError):
     """An answer is neither yes nor no."""
+
+    code = "bad_answer"
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def told_to_user(error: BaseException) -> tuple[str, str]:
     """What a person reads of a failed run, and a code for programs."""
     status = getattr(error, "status_code", None)
     if isinstance(error, LLMKeepError):  # our own text: it says what to change, and no secret
-        return " ".join(str(error).split()), "configuration"
+        return " ".join(str(error).split()), getattr(error, "code", "configuration")
     if isinstance(error, GraphRecursionError):
         return "the answer took too many steps and was stopped: see AGENTS__MAX_STEPS", "max_steps"
     if status in (401, 403):  # the text quotes the key

@@ -45,6 +45,8 @@ Question = str | Sequence[ResumeEntry]
 class RunCancelled(LLMKeepError):
     """The run was stopped."""
 
+    code = "cancelled"
+
 
 class RunInterrupted(LLMKeepError):
     """The run waits for a person; `handler.resume` goes on with it."""
@@ -145,7 +147,7 @@ class Run:
     def _end(self, task: asyncio.Task[None]) -> None:
         _running.runs.discard(self)
         if task.cancelled():  # before it could begin
-            self._fail(RunCancelled("the run was stopped before it began"), "cancelled")
+            self._fail(RunCancelled("the run was stopped before it began"))
         elif (error := task.exception()) is not None:
             self._fail(error)
         self._events.put_nowait(None)
@@ -216,11 +218,11 @@ class Run:
             case error:
                 self._fail(error)
 
-    def _fail(self, error: BaseException, code: str | None = None) -> None:
+    def _fail(self, error: BaseException) -> None:
         self.error = error if isinstance(error, Exception) else RunCancelled(repr(error))
-        text, found = told_to_user(error)
+        text, code = told_to_user(error)
         logger.info("run %s failed: %s", self.id, text)
-        self._tell(self._translator.failed(text, code or found, self._listener.spent))
+        self._tell(self._translator.failed(text, code, self._listener.spent))
 
     def _tell(self, events: Iterable[Event]) -> None:
         for event in events:
