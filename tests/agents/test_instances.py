@@ -271,3 +271,10 @@ async def test_a_missing_key_is_one_line_when_a_handler_is_made(monkeypatch):
     assert "\n" not in str(refused.value)
     with pytest.raises(llmkeep.LLMKeepError, match="OPENAI_API_KEY"):
         await ConversationHandler.create("u", None)
+
+
+async def test_a_key_that_cannot_be_read_back_is_refused():
+    """One such key would break the view of all."""
+    with pytest.raises(TypeError, match="finite"):
+        await StatefulAgent._get_or_create_llm_async(("p", "m", float("inf")), lambda: None)  # type: ignore[arg-type]
+    assert ConversationHandler.get_cache_stats()["size"] == 0

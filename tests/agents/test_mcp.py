@@ -19,7 +19,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from mcp.server.fastmcp import FastMCP
 from mcp.types import Tool
 
-from llmkeep.agents.mcp import forget_mcp_tools, mcp_tools
+from llmkeep.agents.mcp import _told, forget_mcp_tools, mcp_tools
 from llmkeep.agents.tools import BUILTIN_TOOLS
 from llmkeep.settings import SettingsError
 from tests.agents.calling import called
@@ -327,6 +327,19 @@ async def test_what_a_server_repeats_of_its_headers_is_not_told():
     thread.join(PATIENCE)
     listening.close()
     assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        {"command": "none", "args": ["--api-key", SECRET]},
+        {"command": "none", "args": [f"--api-key={SECRET}"]},
+        {"url": f"http://127.0.0.1:9/mcp?sig={SECRET}"},
+    ],
+)
+def test_i12_what_a_server_was_started_with_is_not_told(server: dict[str, Any]):
+    error = RuntimeError(f"no answer of {server}")
+    assert SECRET not in _told(error, server)
 
 
 async def test_a_server_that_does_not_answer_is_given_up():

@@ -92,8 +92,8 @@ def test_i10_conversations_are_bounded_and_it_is_said(caplog):
         assert memory.count() == 3
         assert len(say(graph, "t19")) == 4
         assert len(say(graph, "t0")) == 2
-    assert [record.message[:34] for record in caplog.records] == [
-        "more than 3 conversations: the one"
+    assert [record.message[:33] for record in caplog.records] == [
+        "conversations are being forgotten"
     ]
 
 

@@ -11,13 +11,14 @@ import threading
 import uuid
 import weakref
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.tools import ToolException
 from langgraph.prebuilt.tool_node import ToolInvocationError
-from sqlalchemy import Engine, create_engine, event, func, select
+from sqlalchemy import Engine, create_engine, event, func, insert, select
 from sqlalchemy.ext.asyncio import (
     AsyncSession,
     async_scoped_session,
@@ -227,6 +228,17 @@ async def test_a_missing_table_names_the_cure(empty_database: Database, kind: st
         assert "llmkeep.agents.tools.notes.metadata" in str(failed.value)
     metadata.create_all(empty_database.engine)
     assert await told(add_note, ann, text="tea") == "Saved as note 1."
+
+
+async def test_a_refused_call_leaves_what_else_is_pending(database: Database):
+    """The model asked for a note that is not there: a request's own work is not undone for it."""
+    session = database.give("Session")
+    row = {"owner": "an application", "text": "t", "folded": "t", "created_at": datetime.now(UTC)}
+    session.execute(insert(notes_table).values(row))
+    with pytest.raises(ToolException, match="there is no note 5"):
+        await told(delete_note, of("ann", session), note=5)
+    session.commit()
+    assert database.count() == 1
 
 
 @pytest.mark.parametrize("kind", ["Session", "AsyncSession"])

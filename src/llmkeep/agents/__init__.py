@@ -6,11 +6,15 @@ What is costly is shared by all of them: the model's instance and the compiled g
 from __future__ import annotations
 
 try:
+    from .approvals import BadAnswer, NotWaiting
     from .base import StatefulAgent
     from .context import RunContext
     from .handler import ConversationHandler
+    from .leased_saver import LeasedSaver
     from .memory import ConversationMemory, thread_of
-    from .tools import BUILTIN_TOOLS
+    from .run import RunCancelled, RunInterrupted
+    from .sqlite_memory import SqliteMemory
+    from .tools import BUILTIN_TOOLS, needs_approval
 except ModuleNotFoundError as missing:
     if (missing.name or "").startswith("llmkeep"):
         raise
@@ -20,9 +24,16 @@ except ModuleNotFoundError as missing:
 
 __all__ = [
     "BUILTIN_TOOLS",
+    "BadAnswer",
     "ConversationHandler",
     "ConversationMemory",
+    "LeasedSaver",
+    "NotWaiting",
+    "RunCancelled",
     "RunContext",
+    "RunInterrupted",
+    "SqliteMemory",
     "StatefulAgent",
+    "needs_approval",
     "thread_of",
 ]

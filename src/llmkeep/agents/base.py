@@ -40,8 +40,9 @@ class StatefulAgent:
 
     Constructing one makes its model ready, which blocks where there is none yet; in a coroutine use
     `create`. It never touches `db_session`. Subclasses say what they are by the extension points
-    `_get_default_model`, `_get_temperature`, `_get_parameters`, `tools` and `_build_prompt`. Two
-    that come to the same model and settings share one instance of it.
+    `_get_default_model`, `_get_temperature`, `_get_parameters`, `tools`, `_served_tools`,
+    `checkpointer` and `_build_prompt`. The constructor asks the first three: set what they need
+    before it. Two agents that come to the same model and settings share one instance of it.
 
     Args:
         user_id: whose agent it is; conversations never cross users, and 1 is not "1".
@@ -57,7 +58,9 @@ class StatefulAgent:
 
     def __init__(self, user_id: UserId, db_session: Any, user: Any = None) -> None:
         if not isinstance(user_id, str | int | UUID):
-            raise TypeError(f"user_id is a {type(user_id).__name__}: give text, a number or a UUID")
+            raise TypeError(
+                f"user_id is a {type(user_id).__name__}: give text, an integer or a UUID"
+            )
         self.user_id: Final = user_id
         self.db_session: Final = db_session
         self.user: Final = user
@@ -122,7 +125,10 @@ class StatefulAgent:
 
     @property
     def checkpointer(self) -> BaseCheckpointSaver[Any]:
-        """Where conversations are kept: by default in this process, and bounded."""
+        """Where conversations are kept: by default in this process, and bounded.
+
+        Give the same object each time, to all handlers: turns and `stop` go by it.
+        """
         return SHARED_MEMORY
 
     # --- what it is made of ------------------------------------------------------------------
@@ -245,7 +251,10 @@ class StatefulAgent:
 
     @classmethod
     def clear_llm_cache(cls) -> None:
-        """Drop the instances of all agents. Calls under way end in peace, the next builds anew."""
+        """Drop the instances of all agents, and every model that `llmkeep.chat_model` keeps.
+
+        Calls under way end in peace, the next builds anew.
+        """
         instances.forget_all()
         forget_graphs()
 

@@ -14,7 +14,7 @@ from .memory import UserId
 from .tools import takes_notes
 from .tools.loading import chosen_tools
 
-PROMPT = (
+PROMPT: Final = (
     "You are a helpful assistant. Answer in the language of the question, briefly and to the "
     "point. Use a tool where one can tell better than you can, and say so if you do not know."
 )

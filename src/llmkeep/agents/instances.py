@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, final
 
@@ -87,9 +88,15 @@ def _ready_rows() -> list[Any]:
 def _check(key: object) -> None:
     parts = key if isinstance(key, tuple) else (key,)
     if not isinstance(key, str | tuple) or not all(
-        part is None or type(part) in (str, int, float, bool) for part in parts
+        part is None or type(part) in (str, int, bool) or _is_finite(part) for part in parts
     ):
-        raise TypeError("cache_key must be text, or a tuple of text, numbers, booleans and None")
+        raise TypeError(
+            "cache_key must be text, or a tuple of text, finite numbers, booleans and None"
+        )
+
+
+def _is_finite(part: object) -> bool:
+    return type(part) is float and math.isfinite(part)
 
 
 def _taking_key(factory: Factory) -> Callable[[InstanceKey], Any]:

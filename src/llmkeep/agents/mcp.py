@@ -18,6 +18,7 @@ from langchain_core.tools import BaseTool, ToolException
 from pydantic import ValidationError
 
 from llmkeep.core import ClientCache
+from llmkeep.models.masking import scrubbed
 from llmkeep.settings import SettingsError
 from llmkeep.transports import async_client
 
@@ -176,7 +177,7 @@ def _told(error: Exception, server: Server) -> str:
         text = "it ended before it answered: start it by hand to see why"
     for secret in _secrets(server):
         text = text.replace(secret, "***")
-    return redacted(text)
+    return redacted(scrubbed(text, server))
 
 
 def _secrets(server: Server) -> Iterator[str]:
@@ -185,3 +186,9 @@ def _secrets(server: Server) -> Iterator[str]:
         for value in (values or {}).values() if isinstance(values, Mapping | None) else ():
             if isinstance(value, str) and len(value) >= _SECRET_LENGTH:
                 yield value
+    arguments = server.get("args")
+    for argument in arguments if isinstance(arguments, list) else ():
+        # --api-key hunter2, --api-key=hunter2; a flag's own name is no secret
+        value = str(argument).rpartition("=")[2] if str(argument).startswith("-") else str(argument)
+        if len(value) >= _SECRET_LENGTH and not value.startswith("-"):
+            yield value

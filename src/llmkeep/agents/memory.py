@@ -57,6 +57,7 @@ class ConversationMemory(LeasedSaver):
     ) -> None:
         super().__init__()
         self._max_conversations: Final = max_conversations
+        self._max_idle: Final = max_idle
         self._said = False
         # One saver for each conversation: to forget one is to drop it, whatever the others hold.
         self._conversations: Final = ClientCache[str, ConversationSaver](
@@ -103,11 +104,14 @@ class ConversationMemory(LeasedSaver):
         return _AtOnce(self._lease(thread_id))
 
     def _notice(self, event: Event) -> None:
-        if isinstance(event, Retired) and event.reason == "evicted" and not self._said:
+        forgets = isinstance(event, Retired) and event.reason in ("evicted", "idle", "age")
+        if forgets and not self._said:
             self._said = True
             logger.warning(
-                "more than %d conversations: the ones idle for longest are being forgotten. "
-                "Give the agent a checkpointer of its own to keep them",
+                "conversations are being forgotten: those without a message for %g s, and beyond "
+                "%d the ones idle for longest. Give the agent a checkpointer of its own to keep "
+                "them",
+                self._max_idle,
                 self._max_conversations,
             )
 

@@ -106,6 +106,10 @@ def _transact(session: Session, table: Table, work: Work[T], given_up: threading
         if given_up.is_set():
             raise ToolException("the call was given up")
         session.commit()
+    except ToolException:  # refused: what else is pending in the session is not the tool's
+        if given_up.is_set():
+            _roll_back(session)
+        raise
     except SQLAlchemyError as error:
         _roll_back(session)
         raise _told(session, table, error) from None
