@@ -32,6 +32,7 @@ from .faults import told_to_model
 from .hooks import in_place
 from .stopping import stoppable
 from .trimming import count_tokens, fit, tokens_of
+from .usage import counts_of
 
 logger = logging.getLogger(__name__)
 
@@ -264,9 +265,7 @@ class _Writer:
     def noted(self, update: dict[str, Any] | None) -> dict[str, Any] | None:
         """The change of the state, with what the summary has cost."""
         if update is not None and self._usage is not None:
-            update["usage"] = {
-                name: count for name, count in self._usage.items() if isinstance(count, int)
-            }
+            update["usage"] = counts_of(self._usage)
         return update
 
 

@@ -49,15 +49,15 @@ class ConversationMemory(LeasedSaver):
 
     Args:
         max_conversations: how many are kept that no run is under way in.
-        max_idle: seconds after which a conversation without a run is forgotten.
+        idle_ttl: seconds after which a conversation without a run is forgotten.
     """
 
     def __init__(
-        self, *, max_conversations: int = MAX_CONVERSATIONS, max_idle: float = MAX_IDLE_SECONDS
+        self, *, max_conversations: int = MAX_CONVERSATIONS, idle_ttl: float = MAX_IDLE_SECONDS
     ) -> None:
         super().__init__()
         self._max_conversations: Final = max_conversations
-        self._max_idle: Final = max_idle
+        self._idle_ttl: Final = idle_ttl
         self._said = False
         # One saver for each conversation: to forget one is to drop it, whatever the others hold.
         self._conversations: Final = ClientCache[str, ConversationSaver](
@@ -65,7 +65,7 @@ class ConversationMemory(LeasedSaver):
             name="conversations",
             label=lambda _thread: "conversation",
             max_idle=max_conversations,
-            idle_ttl=max_idle,
+            idle_ttl=idle_ttl,
         )
         self._conversations.subscribe(self._notice)
 
@@ -111,7 +111,7 @@ class ConversationMemory(LeasedSaver):
                 "conversations are being forgotten: those without a message for %g s, and beyond "
                 "%d the ones idle for longest. Give the agent a checkpointer of its own to keep "
                 "them",
-                self._max_idle,
+                self._idle_ttl,
                 self._max_conversations,
             )
 

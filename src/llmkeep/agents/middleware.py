@@ -6,8 +6,8 @@ One middleware, outermost; what it does about a tool's call is in `tool_calls`.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Final, NotRequired, cast
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, NotRequired, cast
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain.agents.middleware.types import AgentState, ExtendedModelResponse, ToolCallRequest
@@ -24,24 +24,13 @@ from .hooks import in_place
 from .stopping import stoppable
 from .tool_calls import ToolAnswer, admitted, answer_of, finished, own, tell_of_edit
 from .tool_pool import is_synchronous
-
-#: Of LangChain's usage of a message, what is summed for a conversation.
-_COUNTS: Final = ("input_tokens", "output_tokens", "total_tokens")
-_DETAILS: Final = (
-    ("cached_input_tokens", "input_token_details", "cache_read"),
-    ("reasoning_tokens", "output_token_details", "reasoning"),
-)
-
-
-def _add(one: dict[str, int] | None, other: dict[str, int] | None) -> dict[str, int]:
-    one, other = one or {}, other or {}
-    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
+from .usage import add_counts, counts_of
 
 
 class ConversationState(AgentState[Any]):
     """The state of LangChain's agent, and what the conversation has spent."""
 
-    usage: Annotated[NotRequired[dict[str, int]], _add]
+    usage: Annotated[NotRequired[dict[str, int]], add_counts]
 
 
 class ConversationMiddleware(AgentMiddleware[ConversationState, RunContext]):
@@ -131,16 +120,8 @@ def _heard(
         if not isinstance(message, AIMessage):
             result.append(message)
             continue
-        used = _add(used, _counts(message))
-        heard = listener and listener.answered(message, _add(spent, used))
+        used = add_counts(used, counts_of(message.usage_metadata))
+        heard = listener and listener.answered(message, add_counts(spent, used))
         result.append(heard or message)
     command: Command[Any] | None = Command(update={"usage": used}) if used else None
     return ExtendedModelResponse(ModelResponse(result, answer.structured_response), command)
-
-
-def _counts(message: AIMessage) -> dict[str, int]:
-    usage: Mapping[str, Any] = message.usage_metadata or {}
-    counts = {name: usage.get(name) for name in _COUNTS}
-    for name, group, detail in _DETAILS:
-        counts[name] = (usage.get(group) or {}).get(detail)
-    return {name: count for name, count in counts.items() if isinstance(count, int)}
