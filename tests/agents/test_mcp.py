@@ -338,6 +338,7 @@ async def test_what_a_server_repeats_of_its_headers_is_not_told():
     ],
 )
 def test_i12_what_a_server_was_started_with_is_not_told(server: dict[str, Any]):
+    """Its arguments and its address may hold a key."""
     error = RuntimeError(f"no answer of {server}")
     assert SECRET not in _told(error, server)
 
