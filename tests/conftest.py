@@ -29,7 +29,8 @@ SHARED_PROCESSES = ("multiprocessing.resource_tracker", "multiprocessing.forkser
 #: Variables of the environment that would make a test speak to somebody, or behave otherwise on
 #: one machine than on the next.
 FOREIGN_VARIABLES = re.compile(
-    r"OPENAI_|ANTHROPIC_|LANGCHAIN_|LANGSMITH_|LLMKEEP_|LLM__|AGENTS__|.*_API_KEY$|.*_PROXY$",
+    r"OPENAI_|ANTHROPIC_|LANGCHAIN_|LANGSMITH_|LLMKEEP_|LLM__|AGENTS__|SERVICE__|OTEL_"
+    r"|.*_API_KEY$|.*_PROXY$",
     re.IGNORECASE,
 )
 

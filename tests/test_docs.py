@@ -33,11 +33,12 @@ def blocks(document: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def nothing_of_others() -> Iterator[None]:
     """What other tests left is not the reader's, and what a reader sets is not the others'."""
-    kept = settings.llm, settings.agents
+    kept = settings.llm, settings.agents, settings.service
     llmkeep.close()
-    settings.llm, settings.agents = load().llm, load().agents
+    fresh = load()
+    settings.llm, settings.agents, settings.service = fresh.llm, fresh.agents, fresh.service
     yield
-    settings.llm, settings.agents = kept
+    settings.llm, settings.agents, settings.service = kept
     ConversationHandler.clear_llm_cache()
     llmkeep.close()
 

@@ -56,10 +56,10 @@ def test_bare_import_loads_the_core_alone() -> None:
     assert "asyncio" not in loaded
 
 
-@pytest.mark.parametrize("module", ["transports", "models", "agents", "cli"])
+@pytest.mark.parametrize("module", ["transports", "models", "agents", "service", "cli"])
 def test_layer_loads_no_layer_above_it(module: str) -> None:
     """What a layer imports when it is imported alone lies below it."""
-    order = ["core", "transports", "models", "agents", "cli"]
+    order = ["core", "transports", "models", "agents", "service", "cli"]
 
     loaded = loaded_by(f"import llmkeep.{module}")
 

@@ -12,6 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+#: As `make page` built it; git does not keep it.
+PAGE = ROOT / "src" / "llmkeep" / "service" / "static"
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -31,12 +34,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_holds_the_package_and_its_types_only(wheel: Path) -> None:
-    """The wheel has every module, py.typed and the licence, and no test or benchmark."""
+    """The wheel has every module, the built page, py.typed and the licence, and no test."""
     with ZipFile(wheel) as archive:
         names = set(archive.namelist())
 
     sources = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").rglob("*.py")}
-    assert sources | {"llmkeep/py.typed"} <= names
+    page = {path.relative_to(ROOT / "src").as_posix() for path in PAGE.rglob("*") if path.is_file()}
+    assert sources | page | {"llmkeep/py.typed"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"llmkeep"}
 
@@ -56,6 +60,7 @@ def test_bare_install_requires_nothing(wheel: Path) -> None:
         "agents",
         "mcp",
         "serve",
+        "tracing",
         "all",
         "testing",
     }
