@@ -1,0 +1,72 @@
+/** The page's frame: the list of conversations at the side (a drawer on a phone), the content beside it. */
+import { type ReactNode, useEffect, useRef, useState } from "react";
+import { useTexts } from "../i18n";
+import { IconButton, icons } from "../theme";
+import { ThreadList } from "../threads";
+import { Link } from "./link";
+import { navigate, type Route, threadPath } from "./navigation";
+import styles from "./shell.module.css";
+
+export function Shell({ route, children }: { route: Route; children: ReactNode }) {
+  const text = useTexts().navigation;
+  const [open, setOpen] = useState(false);
+  const menu = useRef<HTMLDivElement>(null);
+  const close = () => setOpen(false);
+  const activeId = route.page === "conversation" ? route.threadId : null;
+
+  useEffect(() => {
+    if (!open) return;
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key !== "Escape") return;
+      setOpen(false);
+      menu.current?.querySelector("button")?.focus();
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  }, [open]);
+
+  const goTo = (path: string) => {
+    close();
+    navigate(path);
+  };
+
+  return (
+    <div className={styles.shell}>
+      <a href="#content" className={styles.skip}>
+        {text.skip}
+      </a>
+      <header className={styles.bar} ref={menu}>
+        <IconButton label={text.menu} icon={<icons.Menu />} aria-expanded={open} onClick={() => setOpen(true)} />
+        <span className={styles.name}>llmkeep</span>
+      </header>
+      {open && <div className={styles.shade} onClick={close} aria-hidden="true" />}
+      <div className={styles.side} data-open={open}>
+        <div className={styles.brand}>
+          <Link href="/" onClick={close} className={styles.name}>
+            llmkeep
+          </Link>
+          <IconButton label={text.closeMenu} icon={<icons.Close />} className={styles.close} onClick={close} />
+        </div>
+        <nav className={styles.list} aria-label={text.conversations}>
+          <ThreadList
+            activeId={activeId}
+            onOpen={(threadId) => goTo(threadPath(threadId))}
+            onNew={() => goTo("/")}
+            onDeleted={(threadId) => threadId === activeId && navigate("/", { replace: true })}
+          />
+        </nav>
+        <nav className={styles.links} aria-label={text.main}>
+          <Link href="/keep" onClick={close} aria-current={route.page === "keep" ? "page" : undefined}>
+            <icons.Keep /> {text.keep}
+          </Link>
+          <Link href="/settings" onClick={close} aria-current={route.page === "settings" ? "page" : undefined}>
+            <icons.Settings /> {text.settings}
+          </Link>
+        </nav>
+      </div>
+      <main id="content" className={styles.content} tabIndex={-1}>
+        {children}
+      </main>
+    </div>
+  );
+}
