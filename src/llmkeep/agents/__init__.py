@@ -10,6 +10,7 @@ try:
     from .base import StatefulAgent
     from .context import RunContext
     from .handler import ConversationHandler
+    from .history import NothingToAnswer, Turn
     from .leased_saver import LeasedSaver
     from .memory import ConversationMemory, thread_of
     from .run import RunCancelled, RunInterrupted
@@ -29,11 +30,13 @@ __all__ = [
     "ConversationMemory",
     "LeasedSaver",
     "NotWaiting",
+    "NothingToAnswer",
     "RunCancelled",
     "RunContext",
     "RunInterrupted",
     "SqliteMemory",
     "StatefulAgent",
+    "Turn",
     "needs_approval",
     "thread_of",
 ]

@@ -24,6 +24,7 @@ from . import instances
 from .choice import InstanceKey, choose, default_model_of, endpoint, split_model
 from .context import RunContext, ToolRules
 from .graphs import Graph, Tools, Window, agraph_for, forget_graphs, graph_for
+from .history import Turn
 from .instances import Factory
 from .listening import Listener
 from .memory import SHARED_MEMORY, UserId, thread_of
@@ -183,6 +184,28 @@ class StatefulAgent:
         """
         return self._new_run(session_id).events([*answers])
 
+    def run(
+        self,
+        question: Turn | Iterable[ResumeEntry],
+        session_id: str = DEFAULT_SESSION,
+        *,
+        run_id: str | None = None,
+    ) -> AsyncGenerator[Event, None]:
+        """Answer a turn of a conversation whose messages the application keeps, or go on with it.
+
+        In all else like `stream_response` and `resume`. The checkpointer is the model's memory
+        of one path through the application's messages, and made anew from them where it is not
+        at the turn's `head`. Results that are told directly after RUN_STARTED are answers to
+        earlier calls that had none: the application's history is to have them too.
+
+        Args:
+            question: the turn; or answers to what waits, as `resume` takes them.
+            session_id: which conversation it is.
+            run_id: what the run is called in its events; None: a new id.
+        """
+        run = self._new_run(session_id, run_id)
+        return run.events(question if isinstance(question, Turn) else [*question])
+
     def stop(self, session_id: str = DEFAULT_SESSION) -> bool:
         """Stop the answer that is under way in a conversation, from any thread or signal handler.
 
@@ -209,7 +232,7 @@ class StatefulAgent:
             raise run.error
         return "".join(text)
 
-    def _new_run(self, session_id: str) -> Run:
+    def _new_run(self, session_id: str, run_id: str | None = None) -> Run:
         if not isinstance(session_id, str):
             raise TypeError(f"session_id is a {type(session_id).__name__}: give text")
         return Run(
@@ -219,6 +242,7 @@ class StatefulAgent:
             lambda: self._prepare(session_id),
             provider=self._choice.provider,
             max_steps=self._max_steps,
+            run_id=run_id,
         )
 
     async def _prepare(self, session_id: str) -> Prepared:

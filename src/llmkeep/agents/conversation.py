@@ -9,14 +9,22 @@ are there, and an answer for each call that has none.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ag_ui.core import ResumeEntry
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    RemoveMessage,
+    ToolCall,
+    ToolMessage,
+)
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, StateSnapshot
 from langgraph.types import Interrupt as GraphInterrupt
 
@@ -24,14 +32,11 @@ from .answers import LOST, PASSED_OVER, answer_to
 from .approvals import NotWaiting, call_of, expiry_of, resumption, token_of
 from .context import RunContext
 from .graphs import Graph
+from .history import Answering, NothingToAnswer, Turn, asked, ids_of, sound
 from .pruning import prune
-from .texts import encodable
 
 #: The pending write that says which waiting calls have had their answer, and its task.
 _ANSWERED: Final = "llmkeep.answered"
-
-#: Gives a call that has no answer the one it shall have.
-Answering = Callable[[ToolCall], ToolMessage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +56,7 @@ class Stored:
     @property
     def ids(self) -> Iterator[str | None]:
         """Of all messages and calls."""
-        for message in self.messages:
-            yield message.id
-            if isinstance(message, AIMessage):
-                yield from (call["id"] for call in message.tool_calls)
+        return ids_of(self.messages)
 
     @property
     def waiting_calls(self) -> dict[str, str]:
@@ -70,6 +72,21 @@ class Stored:
             return self.was_answered
         return frozenset(call["id"] or "" for call in self.unanswered if call["id"] not in waiting)
 
+    def ends_in(self, head: str | None) -> bool:
+        """Whether this is the path to the message `head`, as far as that can be told from its end.
+
+        Of several results at the end, an application may know the last alone.
+        """
+        if len(self.messages) > 1 and all(isinstance(e, ToolMessage) for e in self.messages[-2:]):
+            return False
+        return head == (self.messages[-1].id if self.messages else None)
+
+    def answer_for(self, call: ToolCall) -> ToolMessage:
+        """The answer to a call that has none, now that somebody says something else."""
+        if call["id"] in self.waiting_calls:
+            return answer_to(call, PASSED_OVER, "declined")
+        return answer_to(call, LOST, "cancelled")
+
     @property
     def is_cut(self) -> bool:
         """Whether a run has ended where the next cannot go on."""
@@ -81,6 +98,16 @@ class Stored:
         answered = {message.tool_call_id for message in self.results}
         answered |= {each.tool_call_id for each in self.messages if isinstance(each, ToolMessage)}
         return [call for call in _last_calls(self.messages) if call["id"] not in answered]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a turn begins with."""
+
+    messages: Sequence[BaseMessage]
+    """All that is stored now."""
+    added: Sequence[ToolMessage]
+    """Answers that the application does not have."""
 
 
 class Conversation:
@@ -141,17 +168,40 @@ class Conversation:
 
     async def begin(self, message: str, stored: Stored) -> list[ToolMessage]:
         """Store a message of the user, after mending what was left; gives the answers it added."""
-        waiting = stored.waiting_calls
-
-        def answering(call: ToolCall) -> ToolMessage:
-            if call["id"] in waiting:
-                return answer_to(call, PASSED_OVER, "declined")
-            return answer_to(call, LOST, "cancelled")
-
-        added = await self.mend(answering) if stored.is_cut else []
-        question = HumanMessage(encodable(message), id=str(uuid.uuid4()))
-        await self._update([question], as_node="__start__")
+        added = await self.mend(stored.answer_for) if stored.is_cut else []
+        await self._update(asked([HumanMessage(message)]), as_node="__start__")
         return added
+
+    async def begin_turn(self, turn: Turn, stored: Stored) -> Begun:
+        """Store a turn's messages, behind those that are to stand before them.
+
+        Raises NothingToAnswer, and what `turn.load` raises.
+        """
+        new = asked(turn.messages)
+        if not stored.ends_in(turn.head):
+            return await self._rebuild(turn, new, stored)
+        added = await self.mend(stored.answer_for) if stored.is_cut else []
+        path = [*stored.messages, *added]
+        # The last message, stored once more, is answered once more.
+        await self._update(new or [_to_answer(path)], as_node="__start__")
+        return Begun([*path, *new], added)
+
+    async def _rebuild(self, turn: Turn, new: Sequence[BaseMessage], stored: Stored) -> Begun:
+        """Store the application's messages in place of those that are here, and the new ones."""
+        loaded = () if turn.head is None else await turn.load()
+        path, added = sound(loaded, stored.answer_for)
+        if not new:
+            _to_answer(path)
+        # In one update: there is no moment at which half of it is stored.
+        everything = [RemoveMessage(REMOVE_ALL_MESSAGES), *path, *new]
+        await self._update(everything, as_node="__start__")
+        here = {each.tool_call_id for each in path if isinstance(each, ToolMessage)}
+        passed_over = [
+            stored.answer_for(call)
+            for call in stored.unanswered
+            if call["id"] in stored.waiting_calls and call["id"] not in here
+        ]
+        return Begun([*path, *new], [*added, *passed_over])
 
     async def resume(self, answers: Iterable[ResumeEntry], stored: Stored) -> Command[Any]:
         """Store that the answers were given; gives what the graph goes on with.
@@ -194,6 +244,13 @@ class Conversation:
         known = [token for token in tokens if token is not None]
         # A task of its own for each: LangGraph takes the writes of tasks that it knows.
         await self._saver.aput_writes(saved.config, [(_ANSWERED, known)], str(uuid.uuid4()))
+
+
+def _to_answer(path: Sequence[BaseMessage]) -> BaseMessage:
+    """The last message, which the model has not answered. Raises NothingToAnswer."""
+    if not path or isinstance(path[-1], AIMessage):
+        raise NothingToAnswer("the last message has its answer: say something, or say what to redo")
+    return path[-1]
 
 
 def _last_calls(messages: Sequence[BaseMessage]) -> Sequence[ToolCall]:

@@ -30,6 +30,7 @@ from .context import RunContext
 from .conversation import Conversation
 from .faults import told_to_user
 from .graphs import Graph
+from .history import Turn, ids_of
 from .listening import Listener
 from .memory import ConversationMemory
 from .stopping import ended, stop, undisturbed
@@ -38,8 +39,8 @@ from .turns import turn
 
 logger = logging.getLogger(__name__)
 
-Question = str | Sequence[ResumeEntry]
-"""A message of the user, or answers to what waits."""
+Question = str | Turn | Sequence[ResumeEntry]
+"""A message of the user, a turn of an application's own history, or answers to what waits."""
 
 
 class RunCancelled(LLMKeepError):
@@ -101,8 +102,9 @@ class Run:
         *,
         provider: str,
         max_steps: int,
+        run_id: str | None = None,
     ) -> None:
-        self.id: Final = str(uuid.uuid4())
+        self.id: Final = run_id or str(uuid.uuid4())
         #: Why it failed, or did not come to its end, once it has.
         self.error: Exception | None = None
         self._saver: Final = saver
@@ -191,6 +193,10 @@ class Run:
         mended: Sequence[ToolMessage] = ()
         if isinstance(question, str):
             mended = await conversation.begin(question, stored)
+        elif isinstance(question, Turn):
+            begun = await conversation.begin_turn(question, stored)
+            self._translator.take((*question.taken, *ids_of(begun.messages)))
+            mended = begun.added
         else:
             self._listener.goes_on(stored.waiting_calls, stored.lost_calls)
             given = await conversation.resume(question, stored)
