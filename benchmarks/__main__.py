@@ -24,7 +24,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from . import conversations, handlers, hot, imports, local_evaluation, million, storms, stuck, turn
+from . import (
+    conversations,
+    handlers,
+    hot,
+    imports,
+    local_evaluation,
+    million,
+    service,
+    storms,
+    stuck,
+    turn,
+)
 from .harness import Report
 from .plot import draw
 
@@ -35,6 +46,7 @@ SUBJECTS: Final[dict[str, Callable[[bool], Report]]] = {
     "handlers": handlers.measure,
     "turn": turn.measure,
     "conversations": conversations.measure,
+    "service": service.measure,
     "million": million.measure,
     "imports": imports.measure,
     "local": local_evaluation.measure,
