@@ -23,16 +23,13 @@ def application(wire: str, scripted: Scripted) -> Application:
 
 
 def _said(asked: Asked) -> list[str]:
-    """What the model was told, message by message, without the prompt."""
-    texts = []
+    """What the model was told, block by block, without the prompt."""
+    texts: list[str] = []
     for message in asked.messages:
-        content: Any = message["content"]
-        if message["role"] == "system":
-            continue
-        for block in [content] if isinstance(content, str) else content or []:
-            texts.append(
-                block if isinstance(block, str) else block.get("text") or json.dumps(block)
-            )
+        content: Any = message["content"] or ""
+        if message["role"] != "system":
+            blocks = [{"text": content}] if isinstance(content, str) else content
+            texts += [block.get("text") or json.dumps(block) for block in blocks]
     return texts
 
 

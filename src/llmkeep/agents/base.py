@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from contextvars import ContextVar
 from typing import Any, ClassVar, Final, Self
 from uuid import UUID
@@ -28,6 +28,7 @@ from .history import Turn
 from .instances import Factory
 from .listening import Listener
 from .memory import SHARED_MEMORY, UserId, thread_of
+from .observing import Step
 from .run import Prepared, Run, stop_run
 
 DEFAULT_SESSION: Final = "default"
@@ -42,8 +43,9 @@ class StatefulAgent:
     Constructing one makes its model ready, which blocks where there is none yet; in a coroutine use
     `create`. It never touches `db_session`. Subclasses say what they are by the extension points
     `_get_default_model`, `_get_temperature`, `_get_parameters`, `tools`, `_served_tools`,
-    `checkpointer` and `_build_prompt`. The constructor asks the first three: set what they need
-    before it. Two agents that come to the same model and settings share one instance of it.
+    `checkpointer`, `_build_prompt` and `_observe`. The constructor asks the first three: set what
+    they need before it. Two agents that come to the same model and settings share one instance of
+    it.
 
     Args:
         user_id: whose agent it is; conversations never cross users, and 1 is not "1".
@@ -131,6 +133,10 @@ class StatefulAgent:
         Give the same object each time, to all handlers: turns and `stop` go by it.
         """
         return SHARED_MEMORY
+
+    def _observe(self, step: Step) -> AbstractContextManager[object]:
+        """Entered around each call of the model and of a tool, as for a span; it must not raise."""
+        return nullcontext()
 
     # --- what it is made of ------------------------------------------------------------------
 
@@ -241,7 +247,9 @@ class StatefulAgent:
             session_id,
             lambda: self._prepare(session_id),
             provider=self._choice.provider,
+            model=self._choice.model,
             max_steps=self._max_steps,
+            observe=self._observe,
             run_id=run_id,
         )
 

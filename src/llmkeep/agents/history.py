@@ -76,18 +76,10 @@ def sound(
     path: list[BaseMessage] = []
     added: list[ToolMessage] = []
     for message in messages:
-        if isinstance(message, ToolMessage):
+        if isinstance(message, ToolMessage) or _is_empty(message):
             continue
-        if not isinstance(message, AIMessage):
-            path.append(message)
-            continue
-        is_silent = not str(message.text).strip()
-        if is_silent and not message.tool_calls:
-            continue
-        if is_silent and isinstance(message.content, str):
-            message = message.model_copy(update={"content": ""})  # noqa: PLW2901
         path.append(message)
-        for call in message.tool_calls:
+        for call in message.tool_calls if isinstance(message, AIMessage) else ():
             answer = answers.get(call["id"] or "")
             if answer is None:
                 answer = answering(call)
@@ -102,6 +94,11 @@ def ids_of(messages: Iterable[BaseMessage]) -> Iterator[str | None]:
         yield message.id
         if isinstance(message, AIMessage):
             yield from (call["id"] for call in message.tool_calls)
+
+
+def _is_empty(message: BaseMessage) -> bool:
+    """Whether the model says and calls nothing in it."""
+    return isinstance(message, AIMessage) and not (message.tool_calls or message.text.strip())
 
 
 def _encodable(content: Any) -> Any:

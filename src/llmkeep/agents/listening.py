@@ -9,6 +9,7 @@ scheduler, which takes a third of a turn's time.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
 
 from ag_ui.core import Event, TokenUsage, aggregate_token_usage, token_usage_from_langchain_metadata
@@ -19,6 +20,7 @@ from langchain_core.outputs import ChatGenerationChunk, GenerationChunk
 from typing_extensions import override
 
 from .answers import CANCELLED, NOT_STOPPED, answer_to
+from .observing import Observe, Step, observed
 from .translate import Spent, Translator
 
 T = TypeVar("T")
@@ -31,17 +33,26 @@ class Listener(BaseCallbackHandler):
         translator: what makes events of what is heard.
         tell: takes the events.
         provider: whose tokens are counted.
+        model: the model's name there.
+        observe: entered around each call.
     """
 
     run_inline = True
     raise_error = True
 
     def __init__(
-        self, translator: Translator, tell: Callable[[Iterator[Event]], None], provider: str
+        self,
+        translator: Translator,
+        tell: Callable[[Iterator[Event]], None],
+        provider: str,
+        model: str,
+        observe: Observe,
     ) -> None:
         self._translator: Final = translator
         self._tell: Final = tell
         self._provider: Final = provider
+        self._model: Final = model
+        self._observe: Final = observe
         self._chunks: list[AIMessageChunk] = []
         self._last: AIMessage | None = None
         self._running: dict[str, bool] = {}
@@ -82,6 +93,14 @@ class Listener(BaseCallbackHandler):
         return output
 
     # --- what the middleware tells -----------------------------------------------------------
+
+    def model_call(self) -> AbstractContextManager[Step]:
+        """Around each call of the model."""
+        return observed(self._observe, Step("model", f"{self._provider}:{self._model}"))
+
+    def tool_call(self, call: ToolCall) -> AbstractContextManager[Step]:
+        """Around each call of a tool."""
+        return observed(self._observe, Step("tool", call["name"], call["id"] or ""))
 
     def answered(self, message: AIMessage, conversation: Mapping[str, int]) -> AIMessage:
         """The model has given a whole message; gives the one to store, with the ids it is told by.

@@ -57,8 +57,11 @@ class ConversationMiddleware(AgentMiddleware[ConversationState, RunContext]):
         asking = handler(_with_prompt(request))
         if listener is None:
             return _heard(request, await stoppable(asking))
-        with set_config_context(merge_configs(ensure_config(), {"callbacks": [listener]})) as ears:
-            return _heard(request, await stoppable(asking, ears))
+        ears = merge_configs(ensure_config(), {"callbacks": [listener]})
+        with listener.model_call() as step, set_config_context(ears) as context:
+            answer = await stoppable(asking, context)
+            step.usage = _used(answer)
+        return _heard(request, answer)
 
     @override
     def wrap_tool_call(
@@ -85,17 +88,29 @@ class ConversationMiddleware(AgentMiddleware[ConversationState, RunContext]):
             if listener is not None:
                 listener.ended(request.tool_call, [call])
             return call
-        if listener is not None:
-            is_thread = request.tool is not None and is_synchronous(request.tool)
-            listener.began(request.tool_call, can_be_stopped=not is_thread)
-        began = time.monotonic()
-        answer = own(await answer_of(call, handler), request.tool_call)
-        answers = finished(answer, time.monotonic() - began)
-        if call is not request:
-            tell_of_edit(answers, call.tool_call)
-        if listener is not None:
-            listener.ended(request.tool_call, answers)
+        if listener is None:
+            return (await _made(request, call, handler))[0]
+        is_thread = request.tool is not None and is_synchronous(request.tool)
+        listener.began(request.tool_call, can_be_stopped=not is_thread)
+        with listener.tool_call(call.tool_call) as step:
+            answer, answers = await _made(request, call, handler)
+            step.status = answers[-1].status if answers else "success"
+        listener.ended(request.tool_call, answers)
         return answer
+
+
+async def _made(
+    request: ToolCallRequest,
+    call: ToolCallRequest,
+    handler: Callable[[ToolCallRequest], Awaitable[ToolAnswer]],
+) -> tuple[ToolAnswer, list[ToolMessage]]:
+    """Make the call, as which `request` was admitted: the answer, and the messages in it."""
+    began = time.monotonic()
+    answer = own(await answer_of(call, handler), request.tool_call)
+    answers = finished(answer, time.monotonic() - began)
+    if call is not request:
+        tell_of_edit(answers, call.tool_call)
+    return answer, answers
 
 
 # --- asking the model --------------------------------------------------------------------------
@@ -113,15 +128,20 @@ def _heard(
 ) -> ExtendedModelResponse[Any]:
     """The model's answer as it is to be stored, and what it has cost."""
     listener = listener_of(request)
-    used: dict[str, int] = {}
-    result: list[BaseMessage] = []
-    spent = cast("ConversationState", request.state).get("usage")
-    for message in answer.result:
-        if not isinstance(message, AIMessage):
-            result.append(message)
-            continue
-        used = add_counts(used, counts_of(message.usage_metadata))
-        heard = listener and listener.answered(message, add_counts(spent, used))
-        result.append(heard or message)
+    used = _used(answer)
+    spent = add_counts(cast("ConversationState", request.state).get("usage"), used)
+    result: list[BaseMessage] = [
+        listener.answered(each, spent) if listener and isinstance(each, AIMessage) else each
+        for each in answer.result
+    ]
     command: Command[Any] | None = Command(update={"usage": used}) if used else None
     return ExtendedModelResponse(ModelResponse(result, answer.structured_response), command)
+
+
+def _used(answer: ModelResponse[Any]) -> dict[str, int]:
+    """What an answer has cost."""
+    used: dict[str, int] = {}
+    for message in answer.result:
+        if isinstance(message, AIMessage):
+            used = add_counts(used, counts_of(message.usage_metadata))
+    return used

@@ -33,6 +33,7 @@ from .graphs import Graph
 from .history import Turn, ids_of
 from .listening import Listener
 from .memory import ConversationMemory
+from .observing import Observe
 from .stopping import ended, stop, undisturbed
 from .translate import Translator
 from .turns import turn
@@ -101,7 +102,9 @@ class Run:
         prepare: Callable[[], Awaitable[Prepared]],
         *,
         provider: str,
+        model: str,
         max_steps: int,
+        observe: Observe,
         run_id: str | None = None,
     ) -> None:
         self.id: Final = run_id or str(uuid.uuid4())
@@ -112,7 +115,7 @@ class Run:
         self._prepare: Final = prepare
         self._max_steps: Final = max_steps
         self._translator: Final = Translator(session_id, self.id)
-        self._listener: Final = Listener(self._translator, self._tell, provider)
+        self._listener: Final = Listener(self._translator, self._tell, provider, model, observe)
         self._events: asyncio.Queue[Event | None]
         self._task: asyncio.Task[None] | None = None
         self._is_stopped = False
