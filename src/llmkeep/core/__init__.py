@@ -1,6 +1,6 @@
 """The core: keys, flights, leases, scopes, bounds. Knows no LangChain; standard library only."""
 
-from .cache import ClientCache
+from .cache import ClientCache, all_caches
 from .errors import (
     BuildTimeout,
     CacheClosed,
@@ -25,5 +25,6 @@ __all__ = [
     "Scope",
     "Spec",
     "WouldDeadlock",
+    "all_caches",
     "freeze",
 ]

@@ -124,6 +124,11 @@ class ClientCache(Generic[S, T]):
         _caches.add(self)
         on_fork_in_child(self, "_start_anew_in_child")
 
+    @property
+    def name(self) -> str:
+        """What it is called in events, logs and figures."""
+        return self._policy.name
+
     # -- leasing -----------------------------------------------------------------------------------
 
     def lease(
@@ -453,6 +458,11 @@ class ClientCache(Generic[S, T]):
 
 #: Every cache, for the exit of the interpreter.
 _caches: Final[Registry[ClientCache[Any, Any]]] = Registry()
+
+
+def all_caches() -> list[ClientCache[Any, Any]]:
+    """The caches of this process, oldest first: what a page or a metric shows of them."""
+    return _caches.living()
 
 
 def _at_exit() -> None:
