@@ -6,7 +6,7 @@ import pytest
 from langchain_core.tools import ToolException
 from langgraph.errors import GraphRecursionError
 
-from llmkeep.agents.faults import MAX_LENGTH, redacted, told_to_model, told_to_user
+from llmkeep.agents.faults import MAX_LENGTH, blotted, redacted, told_to_model, told_to_user
 from llmkeep.core import LLMKeepError
 
 SECRET = "Zx81Qw77Lp30"
@@ -38,6 +38,14 @@ def test_i12_a_value_of_our_own_environment_is_blotted_out(monkeypatch):
     """The value of a key's variable is never passed on."""
     monkeypatch.setenv("WEATHER_API_KEY", SECRET)
     assert redacted(f"status of {SECRET}: unknown") == "status of ***: unknown"
+
+
+def test_i12_of_two_secrets_the_longer_is_blotted_out_first(monkeypatch):
+    """One that another begins with leaves nothing of that; lines and length stay."""
+    monkeypatch.setenv("A_TOKEN", SECRET)
+    monkeypatch.setenv("B_TOKEN", f"{SECRET}-and-more")
+    long = "x" * 2 * MAX_LENGTH
+    assert blotted(f"one {SECRET}-and-more\ntwo {SECRET} {long}") == f"one ***\ntwo *** {long}"
 
 
 def test_text_without_credentials_stays():

@@ -436,6 +436,20 @@ def test_a_stream_cut_in_the_middle_ends_closed():
     ]
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_cut_message_says_so_where_it_ends(is_whole: bool):
+    """The ends of text and calls tell whether there was more to come."""
+    translator = Translator("thread", "run")
+    events: list[Event] = [*translator.chunk(chunk("Hel", piece(0, '{"a": 1', "add", "c1")))]
+    if is_whole:
+        call = {"name": "add", "args": {"a": 1}, "id": "c1", "type": "tool_call"}
+        message = translator.named(AIMessage("Hel", id="lc_run--1", tool_calls=[call]))
+        events = [*translator.answered(message)]
+    events += translator.cancelled(Spent())
+    ends = [e for e in events if isinstance(e, TextMessageEndEvent | ToolCallEndEvent)]
+    assert [each.metadata for each in ends] == [None if is_whole else {"status": "partial"}] * 2
+
+
 def test_content_in_blocks_is_told_as_text():
     message = AIMessageChunk(
         content=[{"type": "text", "text": "hi", "index": 0}], id="lc_run--1", chunk_position="last"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from langgraph.errors import GraphRecursionError
@@ -45,13 +45,18 @@ _SHAPES: Final = (
 )
 
 
-def redacted(text: str) -> str:
-    """The text in one line of at most `MAX_LENGTH` characters, credentials blotted out."""
+def blotted(text: str) -> str:
+    """The text with credentials blotted out."""
     for secret in _own_secrets():
         text = text.replace(secret, _BLOT)
     for shape, blot in _SHAPES:
         text = shape.sub(blot, text)
-    text = " ".join(text.split())
+    return text
+
+
+def redacted(text: str) -> str:
+    """The text in one line of at most `MAX_LENGTH` characters, credentials blotted out."""
+    text = " ".join(blotted(text).split())
     return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."
 
 
@@ -82,7 +87,12 @@ def _is_unreachable(error: BaseException) -> bool:
     return bool(names & {"APIConnectionError", "TransportError", "ConnectionError"})
 
 
-def _own_secrets() -> Iterator[str]:
-    for name, value in os.environ.items():
-        if len(value) >= _SECRET_LENGTH and _SECRET_NAME.search(name):
-            yield value
+def _own_secrets() -> list[str]:
+    """The longest first: one may be a part of another."""
+    values = [os.environ.get(name, "") for name in os.environ if _is_secret(name)]
+    return sorted({each for each in values if len(each) >= _SECRET_LENGTH}, key=len, reverse=True)
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(variable: str) -> bool:
+    return _SECRET_NAME.search(variable) is not None

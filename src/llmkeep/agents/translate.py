@@ -56,6 +56,9 @@ _CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 #: Tries whether arguments can be stored, with the serializer that savers have.
 _SERDE: Final = JsonPlusSerializer()
 
+#: What is told with the end of a message that was cut. The protocol has no field for it.
+_CUT: Final = {"status": "partial"}
+
 #: How langchain-core begins the ids that it gives where the provider gave none.
 _OWN_ID: Final = "lc_run-"
 
@@ -177,7 +180,7 @@ class Translator:
                 new = _Call(call["id"], call["name"], [arguments])
                 answer.calls.append(new)
                 yield from self._announce(answer, new, call["id"] or "")
-        yield from self._close()
+        yield from self._close(metadata=None)
 
     def _begin(self, source_id: str | None, *, is_streamed: bool) -> _Answer:
         self._answer = _Answer(self._free(source_id), source_id, is_streamed)
@@ -212,16 +215,19 @@ class Translator:
         if arguments := "".join(call.arguments):
             yield ToolCallArgsEvent(tool_call_id=call_id, delta=arguments)
 
-    def _close(self) -> Iterator[Event]:
-        """End what is open. Calls end with their message: before, more arguments may come."""
+    def _close(self, metadata: dict[str, Any] | None = _CUT) -> Iterator[Event]:
+        """End what is open: what was cut, unless it says otherwise.
+
+        Calls end with their message: before, more arguments may come.
+        """
         answer, self._answer = self._answer, None
         if answer is None:
             return
         if answer.text_open:
-            yield TextMessageEndEvent(message_id=answer.id)
+            yield TextMessageEndEvent(message_id=answer.id, metadata=metadata)
         for call in answer.calls:
             if call.id:
-                yield ToolCallEndEvent(tool_call_id=call.id)
+                yield ToolCallEndEvent(tool_call_id=call.id, metadata=metadata)
 
     # --- what the tools answer ---------------------------------------------------------------
 
