@@ -95,7 +95,7 @@ def test_a_key_decides_and_openais_comes_first():
 
 
 def test_a_key_whose_package_is_missing_decides_nothing(monkeypatch):
-    monkeypatch.setattr("llmkeep.cli.pick.find_spec", lambda _name: None)
+    monkeypatch.setattr("llmkeep.agents.picking.find_spec", lambda _name: None)
     assert picked(environment={"OPENAI_API_KEY": "x"}).model == BOX
 
 
