@@ -87,11 +87,11 @@ class StatefulAgent:
             instances.ready(self._choice)
 
     @classmethod
-    async def create(cls, user_id: UserId, db_session: Any, user: Any = None) -> Self:
-        """Construct one without ever blocking the loop."""
+    async def create(cls, user_id: UserId, db_session: Any, user: Any = None, **more: Any) -> Self:
+        """Construct one without ever blocking the loop; `more` is what a subclass takes."""
         token = _created.set(True)
         try:
-            agent = cls(user_id, db_session, user)
+            agent = cls(user_id, db_session, user, **more)
         finally:
             _created.reset(token)
         agent._fresh = await agent._ready_graph()

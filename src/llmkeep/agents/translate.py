@@ -328,6 +328,18 @@ def _name(name: str | None) -> str:
     return _NO_NAME.sub("_", name or "")[:64] or "unknown"
 
 
+def arguments_of(came: str, *, is_cut: bool = False) -> dict[str, Any]:
+    """The arguments of a call, from what was told of them; as `named` stores them.
+
+    Under `UNREADABLE` alone where they are no JSON object.
+    """
+    try:
+        read = json.loads(came)
+    except (ValueError, RecursionError):
+        read = None
+    return _arguments(read if isinstance(read, dict) else {}, came, is_cut=is_cut)
+
+
 def _arguments(read: dict[str, Any], came: str, *, is_cut: bool) -> dict[str, Any]:
     """The arguments of a call that was streamed: those that were read, or a refusal."""
     if came.strip() == "null" or not (came or is_cut):
