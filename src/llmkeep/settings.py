@@ -26,6 +26,7 @@ try:
         Field,
         SecretStr,
         StringConstraints,
+        TypeAdapter,
         ValidationError,
     )
     from pydantic.fields import FieldInfo
@@ -379,6 +380,27 @@ class ServiceSettings(_Section):
         import platformdirs
 
         return platformdirs.user_data_path("llmkeep", appauthor=False) / "service"
+
+    def all_tokens(self) -> dict[SecretStr, TokenHolder]:
+        """The tokens, those of the file included.
+
+        Raises SettingsError where that cannot be read.
+        """
+        file = self.tokens_file
+        return self.tokens if file is None else self.tokens | _tokens_in(file)
+
+
+def _tokens_in(file: Path) -> dict[SecretStr, TokenHolder]:
+    try:
+        text = file.expanduser().read_text(encoding="utf-8")
+        return TypeAdapter[dict[SecretStr, TokenHolder]](Tokens).validate_python(text)
+    except OSError as error:
+        why = f"{file} cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        why = f"{file} is not UTF-8"
+    except ValidationError as error:
+        why = f"in {file}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
+    raise SettingsError(f"SERVICE__TOKENS_FILE: {why}")
 
 
 class _Variables(EnvSettingsSource):

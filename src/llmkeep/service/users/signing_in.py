@@ -20,11 +20,9 @@ from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 
 from llmkeep.service.errors import Forbidden, Unauthorized
+from llmkeep.service.observability.requests import tell_user
 from llmkeep.service.records import Principal
 from llmkeep.settings import ServiceSettings, SettingsError
-
-#: Key of the ASGI scope under which a request's user stands, for the log of requests.
-USER_IN_SCOPE: Final = "llmkeep.user"
 
 
 class SignIn(Protocol):
@@ -126,7 +124,7 @@ async def signed_in(
     """
     sign_in: SignIn = connection.app.state.sign_in
     who = await sign_in.user_of(connection)
-    connection.scope[USER_IN_SCOPE] = who.user
+    tell_user(connection.scope, who.user)
     return who
 
 

@@ -9,18 +9,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final, Self
 
-from pydantic import SecretStr, TypeAdapter, ValidationError
+from pydantic import SecretStr
 from starlette.requests import HTTPConnection
 
 from llmkeep.service.records import Principal
-from llmkeep.settings import ServiceSettings, SettingsError, TokenHolder, Tokens
+from llmkeep.settings import ServiceSettings, SettingsError, TokenHolder
 
 from .credentials import bearer_token, refused
-
-_TOKENS: Final[TypeAdapter[dict[SecretStr, TokenHolder]]] = TypeAdapter(Tokens)
 
 
 class TokenSignIn:
@@ -46,9 +43,7 @@ class TokenSignIn:
 
         Raises SettingsError where there are none, or the file cannot be read.
         """
-        tokens = dict(settings.tokens)
-        if settings.tokens_file is not None:
-            tokens |= _read(settings.tokens_file)
+        tokens = settings.all_tokens()
         if not tokens:
             raise SettingsError(
                 "SERVICE__TOKENS: with SERVICE__SIGN_IN=token there has to be a token, here or in "
@@ -71,15 +66,3 @@ class TokenSignIn:
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode(errors="surrogatepass")).digest()
-
-
-def _read(file: Path) -> dict[SecretStr, TokenHolder]:
-    try:
-        return _TOKENS.validate_python(file.expanduser().read_text(encoding="utf-8"))
-    except OSError as error:
-        why = f"{file} cannot be read: {error.strerror}"
-    except UnicodeDecodeError:
-        why = f"{file} is not UTF-8"
-    except ValidationError as error:  # its first message alone: the others quote what they read
-        why = f"in {file}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
-    raise SettingsError(f"SERVICE__TOKENS_FILE: {why}")
