@@ -28,6 +28,9 @@ from tests.support.scripted_signal import PATIENCE, Signal
 #: The repository: from here the process finds the tests' own tools.
 ROOT = Path(__file__).resolve().parents[2]
 
+#: One user may do more than any test does; a test of limits says otherwise.
+UNLIMITED = {"SERVICE__REQUESTS_PER_MINUTE": "1000000", "SERVICE__CONCURRENT_RUNS": "1000000"}
+
 #: Seconds that a process may take to import everything and to print its address.
 START = 60.0
 
@@ -54,6 +57,7 @@ class Service:
             "OPENAI_BASE_URL": base_url,
             "PYTHONUNBUFFERED": "1",
             "SERVICE__DATA_DIR": str(folder),
+            **UNLIMITED,
             **variables,
         }
         #: The last lines that it wrote, for a test to look at.
