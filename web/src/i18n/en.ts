@@ -64,7 +64,6 @@ export const en = {
     remove: "Delete",
     keys: "Arrow keys move through the list, F2 renames, Delete deletes.",
     deleted: (title: string) => `“${title}” was deleted.`,
-    deletedBusy: "A running answer was stopped.",
     restored: (title: string) => `“${title}” is back.`,
     tooLate: (title: string) => `“${title}” can no longer be brought back: the time to undo is over.`,
     renameFailed: (title: string, why: string) => `“${title}” keeps its title. ${why}`,

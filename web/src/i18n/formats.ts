@@ -25,8 +25,8 @@ export interface Formats {
   relative(date: Date, now?: Date): string;
   /** The day and the time, in full. */
   dateTime(date: Date): string;
-  /** "14:05:09". */
-  time(date: Date): string;
+  /** "14:05", by the clock that is usual there. */
+  clock(date: Date): string;
   /** Seconds as people say them: "0.4 s", "12 s", "3 min", "2 h". */
   duration(seconds: number): string;
 }
@@ -35,7 +35,7 @@ export function makeFormats(language: Language): Formats {
   const locale = LOCALES[language];
   const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
   const dateTime = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
-  const time = new Intl.DateTimeFormat(locale, { timeStyle: "medium" });
+  const clock = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
   const percent = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
   const numbers = new Map<number, Intl.NumberFormat>();
 
@@ -69,7 +69,7 @@ export function makeFormats(language: Language): Formats {
       return relative.format(0, "second");
     },
     dateTime: (date) => dateTime.format(date),
-    time: (date) => time.format(date),
+    clock: (date) => clock.format(date),
     duration(seconds) {
       if (seconds < 10) return unit(seconds, "second", 1);
       if (seconds < 60) return unit(Math.round(seconds), "second");

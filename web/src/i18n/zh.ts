@@ -58,7 +58,6 @@ export const zh: Texts = {
     remove: "删除",
     keys: "用方向键在列表中移动，F2 重命名，Delete 删除。",
     deleted: (title) => `已删除“${title}”。`,
-    deletedBusy: "正在进行的回答已停止。",
     restored: (title) => `“${title}”已恢复。`,
     tooLate: (title) => `“${title}”无法恢复：撤销时限已过。`,
     renameFailed: (title, why) => `“${title}”的标题没有改动。${why}`,

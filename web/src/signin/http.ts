@@ -62,27 +62,24 @@ export interface JsonRequest {
 }
 
 /** The JSON that the server answers. Throws `ApiProblem`, `Offline` or the signal's AbortError. */
-export async function requestJson<T>(path: string, request: JsonRequest = {}): Promise<T> {
-  const response = await send(path, request);
+export async function requestJson<T>(path: string, asked: JsonRequest = {}): Promise<T> {
+  const response = await request(path, asked);
   try {
     return (await response.json()) as T;
   } catch (error) {
-    if (request.signal?.aborted) throw error;
+    if (asked.signal?.aborted) throw error;
     throw new Offline({ cause: error });
   }
 }
 
-/** As `requestJson`, for what is not JSON: the response itself, once it is known to be a good one. */
-export async function requestFile(path: string, signal?: AbortSignal): Promise<Response> {
-  return send(path, signal ? { signal } : {});
-}
-
-async function send(path: string, { method = "GET", body, signal }: JsonRequest) {
-  const init: RequestInit = { method, headers: { Accept: "application/json" } };
+/** As `requestJson`, for whoever wants the response itself: it is a good one. */
+export async function request(path: string, { method = "GET", body, signal }: JsonRequest = {}): Promise<Response> {
+  const headers = new Headers({ Accept: "application/json" });
+  const init: RequestInit = { method, headers };
   if (signal) init.signal = signal;
   if (body !== undefined) {
     init.body = JSON.stringify(body);
-    init.headers = { Accept: "application/json", "Content-Type": "application/json" };
+    headers.set("Content-Type", "application/json");
   }
   const response = await authorizedFetch(path, init);
   if (!response.ok) throw await problemOf(response);

@@ -6,7 +6,7 @@ export {
   explain,
   Offline,
   problemOf,
-  requestFile,
+  request,
   requestJson,
 } from "./http";
 export { SessionGate } from "./SessionGate";

@@ -1,0 +1,3 @@
+/** The live view of the cache. */
+
+export { KeepView } from "./KeepView";
