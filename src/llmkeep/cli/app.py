@@ -84,6 +84,49 @@ def chat(
 
 
 @app.command()
+def serve(
+    host: Annotated[
+        str | None,
+        typer.Option(help="The address to listen on; by default SERVICE__HOST, or 127.0.0.1."),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="0: any free one. By default SERVICE__PORT, or 8000."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The default model, as provider:model.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="The address of an OpenAI-compatible server.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where everything is kept; by default SERVICE__DATA_DIR."),
+    ] = None,
+) -> None:
+    """Serve the agent over HTTP, with a page to talk with it. Ctrl-C ends it in order.
+
+    One process owns the data folder. What others reach needs a way to sign in: SERVICE__SIGN_IN.
+    The model is chosen as by `llmkeep chat`.
+    """
+    from .faults import one_line
+
+    try:
+        from .serve import serve as run
+
+        status = run(host, port, data_dir, model, base_url)
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("llmkeep"):
+            raise
+        typer.echo(
+            f'llmkeep: {missing.name} is not installed: pip install "llmkeep[serve]"', err=True
+        )
+        raise typer.Exit(1) from None
+    except Exception as error:  # a person is at the other end: no traceback
+        typer.echo(f"llmkeep: {one_line(error)}", err=True)
+        raise typer.Exit(1) from None
+    sys.exit(status)
+
+
+@app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Tell it as JSON.")] = False,
     data_folder: DataFolder = None,

@@ -1,0 +1,80 @@
+"""`/healthz`, `/readyz`, `/metrics`: for whoever runs the service, who is not signed in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from fastapi import APIRouter, Response
+
+from llmkeep.service.errors import ServiceError
+
+from .parts import Parts, Service
+from .schemas import Alive, Check, Ready
+
+router: Final = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", operation_id="read_health")
+async def read_health() -> Alive:
+    """The process answers."""
+    return Alive()
+
+
+@router.get(
+    "/readyz",
+    operation_id="read_readiness",
+    responses={503: {"model": Ready, "description": "No requests should be sent here."}},
+)
+async def read_readiness(service: Parts, response: Response) -> Ready:
+    """Whether requests should be sent here: a provider that is away is no reason not to."""
+    checks = {
+        "store": await _store(service),
+        # The lifespan ran them before anything was served.
+        "migrations": Check(status="ok"),
+        "model": await _model(service),
+        "provider": Check(status=service.runs.provider_status),
+    }
+    ready = Ready(status=_status(service, checks), checks=checks)
+    if ready.status != "ok":
+        response.status_code = 503
+    return ready
+
+
+@router.get(
+    "/metrics",
+    operation_id="read_metrics",
+    response_class=Response,
+    responses={
+        200: {"description": "Prometheus' text.", "content": {"text/plain": {}}},
+    },
+)
+async def read_metrics(service: Parts) -> Response:
+    """Figures for Prometheus."""
+    text, kind = service.metrics.exposition()
+    return Response(text, media_type=kind)
+
+
+def _status(service: Service, checks: Mapping[str, Check]) -> Literal["ok", "failed", "draining"]:
+    if any(each.status == "failed" for each in checks.values()):
+        return "failed"
+    return "draining" if service.draining.is_set() else "ok"
+
+
+async def _store(service: Service) -> Check:
+    try:
+        await service.store.check()
+    except ServiceError as error:
+        return Check(status="failed", detail=error.detail)
+    return Check(status="ok")
+
+
+async def _model(service: Service) -> Check:
+    """Whether the model's handle can be made; no provider is asked."""
+    try:
+        await service.handlers.check()
+    except Exception as error:
+        from llmkeep.agents.faults import told_to_user
+
+        return Check(status="failed", detail=told_to_user(error)[0])
+    return Check(status="ok")

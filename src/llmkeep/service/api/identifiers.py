@@ -1,0 +1,40 @@
+"""Ids that clients give: of threads, runs and messages."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+from urllib.parse import unquote
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from llmkeep.service.errors import Invalid
+
+MAX_LENGTH: Final = 128
+
+_RULE: Final = f"an id has 1 to {MAX_LENGTH} printable characters, and is neither . nor .."
+
+
+def is_id(text: str) -> bool:
+    """Whether it can be one; `.` and `..` cannot be part of an address."""
+    return 0 < len(text) <= MAX_LENGTH and text.isprintable() and text not in (".", "..")
+
+
+def check_id(text: object, name: str) -> str:
+    """The id. Raises Invalid, which names what it is of, where it is none."""
+    if isinstance(text, str) and is_id(text):
+        return text
+    raise Invalid(f"{name}: {_RULE}", code="invalid_id")
+
+
+def _checked(text: str) -> str:
+    if not is_id(text):
+        raise PydanticCustomError("invalid_id", _RULE)
+    return text
+
+
+Id = Annotated[str, AfterValidator(_checked), Field(min_length=1, max_length=MAX_LENGTH)]
+"""An id in a body."""
+
+PathId = Annotated[Id, BeforeValidator(unquote)]
+"""An id in an address: routes are chosen before it is decoded, since it may hold a slash."""

@@ -1,0 +1,80 @@
+"""What a running application is made of, for its routes; there is nothing global beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, cast, final
+
+from fastapi import Depends, Request
+
+from llmkeep.service.errors import NotFound
+from llmkeep.service.interfaces import Store
+from llmkeep.service.records import Principal, Thread
+from llmkeep.service.users import UserLimits, administrator, signed_in
+from llmkeep.settings import ServiceSettings
+
+from .identifiers import PathId
+
+if TYPE_CHECKING:
+    from llmkeep.service.agent import ServiceHandlers
+    from llmkeep.service.observability import Metrics
+    from llmkeep.service.runs import Runs
+
+    from .cache_board import CacheBoard
+
+
+@final
+@dataclass(kw_only=True)
+class Service:
+    """The parts of one application; lives from the start of its lifespan to the end of that."""
+
+    settings: ServiceSettings
+    store: Store
+    handlers: ServiceHandlers
+    runs: Runs
+    limiter: UserLimits
+    metrics: Metrics
+    board: CacheBoard
+    drop_connection: Callable[[Any], bool] = lambda _client: False
+    """Closes the connection of this client (`scope["client"]`) at once, where the server can."""
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    """No run starts any more, and streams that have no end of their own end."""
+
+    def begin_drain(self) -> None:
+        """Refuse new runs from now on."""
+        self.draining.set()
+        self.runs.begin_drain()
+
+
+def service_of(request: Request) -> Service:
+    """The parts of the application that a request came to."""
+    return cast("Service", request.app.state.service)
+
+
+async def _counted(request: Request, who: Annotated[Principal, Depends(signed_in)]) -> Principal:
+    await service_of(request).limiter.take_request(who)
+    return who
+
+
+async def _thread(request: Request, thread_id: PathId, who: User) -> Thread:
+    return await find_thread(service_of(request).store, who, thread_id)
+
+
+async def find_thread(store: Store, who: Principal, thread_id: str) -> Thread:
+    """The user's thread. Raises NotFound."""
+    thread = await store.thread(who.user, thread_id)
+    if thread is None:
+        raise NotFound("there is no such thread: GET /api/threads lists yours")
+    return thread
+
+
+Parts = Annotated[Service, Depends(service_of)]
+User = Annotated[Principal, Depends(signed_in)]
+"""Who reads."""
+CountedUser = Annotated[Principal, Depends(_counted)]
+"""Who changes something, which is counted."""
+Administrator = Annotated[Principal, Depends(administrator)]
+OwnThread = Annotated[Thread, Depends(_thread)]
+"""The thread that the address names, the user's own."""

@@ -1,0 +1,137 @@
+"""Refusals as `application/problem+json` (RFC 9457), which say what to do and repeat nothing.
+
+What is unexpected is logged where it can be found again, and told without a word of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import pydantic_core
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from llmkeep.service.errors import Invalid, ServiceError
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+_logger: Final = logging.getLogger("llmkeep.service")
+
+#: What is said of an HTTP status that no route of ours has a better word for.
+_DETAILS: Final[Mapping[int, str]] = {
+    404: "there is nothing at this address: /api/openapi.json lists what there is",
+    405: "this address takes other methods: see the header Allow",
+}
+
+
+def problem_response(error: ServiceError) -> Response:
+    """A refusal as an answer."""
+    return _response(
+        error.status, error.title, error.detail, error.code, error.headers, error.extras
+    )
+
+
+def _response(
+    status: int,
+    title: str,
+    detail: str,
+    code: str,
+    headers: Mapping[str, str] | None = None,
+    extras: Mapping[str, Any] | None = None,
+) -> Response:
+    problem = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        **(extras or {}),
+    }
+    headers = {"Cache-Control": "no-store", **(headers or {})}
+    return Response(pydantic_core.to_json(problem), status, headers, MEDIA_TYPE)
+
+
+def invalid(errors: Sequence[Any]) -> Invalid:
+    """What pydantic found first, in its words alone: the place, what is expected, not what came."""
+    first = errors[0]
+    place = ".".join(str(part) for part in first["loc"] if part not in ("body", "path"))
+    kind = first["type"]
+    code = kind if kind.startswith("invalid_") else "invalid_request"
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    return Invalid(f"{place:.200}: {message}" if place else message, code=code)
+
+
+def checked(error: ValidationError) -> Invalid:
+    """The same, of an error of ours to raise."""
+    return invalid(error.errors(include_url=False, include_context=False, include_input=False))
+
+
+def add_problems(app: FastAPI) -> None:
+    """Answer with a problem whatever goes wrong behind any route."""
+
+    async def service_error(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ServiceError)
+        return problem_response(error)
+
+    async def http_error(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        status = HTTPStatus(error.status_code)
+        detail = _DETAILS.get(status, error.detail)
+        return _response(status, status.phrase, detail, status.name.lower(), error.headers)
+
+    async def not_understood(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return problem_response(invalid(error.errors()))
+
+    app.add_exception_handler(ServiceError, service_error)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(RequestValidationError, not_understood)
+    app.add_middleware(Unexpected)
+
+
+class Unexpected:
+    """Ends what nobody foresaw: logged with its traceback, told without.
+
+    Starlette's own handler raises again behind its answer, for a second traceback in the log.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app: Final = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on, and answer where that fails."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        has_started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal has_started
+            has_started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception:
+            _logger.exception("a request failed", extra=_about(scope))
+            if not has_started:
+                detail = "the server failed at this; its log says why. Try again"
+                await _response(500, "Internal error", detail, "internal")(scope, receive, send)
+            # Else the connection is closed in the middle, which a client takes for what it is.
+
+
+def _about(scope: Scope) -> dict[str, Any]:
+    ids = scope.get("path_params", {})
+    return {
+        "method": scope["method"],
+        "thread_id": ids.get("thread_id"),
+        "run_id": ids.get("run_id"),
+    }
