@@ -1,0 +1,1 @@
+"""What is kept: SQLite in a folder that one process owns."""

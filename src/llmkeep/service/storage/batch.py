@@ -1,0 +1,125 @@
+"""Changes of many runs in one transaction: the path that each event takes.
+
+Changes are sorted by what they are, each kind goes to the database as one list, and later ones of
+a kind win. What is gone meanwhile, since its thread was purged, is left out: it does not fail the
+changes of others.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, final
+
+from llmkeep.service.interfaces import Change, EventsAdded, MessagesPut, RunChanged, TitleGiven
+
+from . import statements
+from .database import Database, Statement, Transaction
+from .rows import RUN_FIELDS, fold, message_row, to_number
+
+Row = tuple[Any, ...]
+
+
+@final
+class Batch:
+    """Changes as rows; lives for one write."""
+
+    def __init__(self, changes: Iterable[Change], now: datetime) -> None:
+        self._now: Final = to_number(now)
+        self._events: Final[list[Row]] = []
+        self._messages: Final[list[Row]] = []
+        self._heads: Final[list[Row]] = []
+        self._runs: Final[dict[int, dict[str, Any]]] = {}
+        self._titles: Final[list[Row]] = []
+        for change in changes:
+            self._ADD[type(change)](self, change)
+
+    def _add_events(self, change: EventsAdded) -> None:
+        run = change.run
+        self._events.extend((run, frame.number, frame.data) for frame in change.frames)
+
+    def _add_messages(self, change: MessagesPut) -> None:
+        for message in change.messages:
+            self._messages.append(message_row(change.thread, message))
+            head = {
+                "thread": change.thread,
+                "message_id": message.message_id,
+                "parent_id": message.parent_id,
+                "now": self._now,
+            }
+            self._heads.append(statements.MOVE_HEAD.values(head))
+
+    def _add_run(self, change: RunChanged) -> None:
+        run = self._runs.setdefault(change.run, {})
+        for name, value in change.fields.items():
+            if name != "last_event":  # that is counted
+                run[f"new_{name}"] = RUN_FIELDS[name](value)
+
+    def _add_title(self, change: TitleGiven) -> None:
+        title = {"thread": change.thread, "new": change.title, "folded": fold(change.title)}
+        self._titles.append(statements.GIVE_TITLE.values(title))
+
+    _ADD: Final[dict[type, Callable[[Batch, Any], None]]] = {
+        EventsAdded: _add_events,
+        MessagesPut: _add_messages,
+        RunChanged: _add_run,
+        TitleGiven: _add_title,
+    }
+
+    async def write(self, transaction: Transaction) -> None:
+        """Write them."""
+        for statement, rows in (
+            (statements.ADD_EVENT, self._events),
+            (statements.PUT_MESSAGE, self._messages),
+            (statements.MOVE_HEAD, self._heads),
+            (statements.GIVE_TITLE, self._titles),
+        ):
+            if rows:
+                await transaction.many(statement, rows)
+        changed: dict[Statement, list[Row]] = {}
+        for run, values in self._runs.items():
+            if values:
+                statement = statements.change_run(tuple(values))
+                changed.setdefault(statement, []).append(statement.values({**values, "run": run}))
+        for statement, rows in changed.items():
+            await transaction.many(statement, rows)
+
+
+async def write(database: Database, changes: Sequence[Change], now: datetime) -> None:
+    """Write all of `changes` or none of them; what belongs to nothing any more is left out."""
+    try:
+        await database.write(Batch(changes, now).write)
+    except (sqlite3.IntegrityError, UnicodeEncodeError):
+        await database.write(lambda transaction: _write_mended(transaction, changes, now))
+
+
+async def _write_mended(transaction: Transaction, changes: Sequence[Change], now: datetime) -> None:
+    """The same without what has no thread or run, and without halves of characters."""
+    asked = {
+        "threads": [c.thread for c in changes if isinstance(c, MessagesPut)],
+        "runs": [c.run for c in changes if isinstance(c, EventsAdded)],
+    }
+    there = {
+        table: {key for (key,) in await transaction.rows(find, ids=json.dumps(asked[table]))}
+        for table, find in statements.THERE.items()
+    }
+    mended: list[Change] = []
+    for change in changes:
+        if isinstance(change, EventsAdded):
+            if change.run in there["runs"]:
+                frames = [replace(f, data=_whole_text(f.data)) for f in change.frames]
+                mended.append(replace(change, frames=frames))
+        elif isinstance(change, MessagesPut):
+            if change.thread in there["threads"]:
+                messages = [replace(m, content=_whole_text(m.content)) for m in change.messages]
+                mended.append(replace(change, messages=messages))
+        else:
+            mended.append(change)
+    await Batch(mended, now).write(transaction)
+
+
+def _whole_text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,268 @@
+"""A SQLite file behind SQLAlchemy's async engine: one connection that writes, two that read.
+
+The engine opens and closes the connections and compiles each statement, once. A compiled statement
+then goes to aiosqlite, which does its work on a thread, in one step: the engine's own
+`execute` takes four (a cursor, the statement, the rows, the end of the cursor), each a change of
+threads and back, and costs six times the CPU (`benchmarks` of the service are about little else).
+That, the pragmas and `BEGIN IMMEDIATE` are SQLite's own; for PostgreSQL a `Statement` is executed
+as it is on a connection of the engine's pool.
+
+A reader sees what has been committed before it asks. All methods belong to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar, cast, final
+
+import aiosqlite
+from anyio import CancelScope
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlalchemy.sql.expression import ClauseElement
+
+from llmkeep.core.workers import workers
+from llmkeep.service.errors import Unavailable
+
+from . import migrations
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+#: Seconds to wait for another process that writes to the file: a backup, or somebody's shell.
+BUSY_TIMEOUT: Final = 10.0
+
+#: Bytes that the write-ahead log keeps of its file once it has been written back.
+LOG_BYTES: Final = 16 * 2**20
+
+_DIALECT: Final = sqlite.dialect(paramstyle="qmark")
+_PRAGMAS: Final = (
+    "PRAGMA auto_vacuum = INCREMENTAL",  # heeded by a new file alone
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA foreign_keys = ON",
+    f"PRAGMA journal_size_limit = {LOG_BYTES}",
+)
+
+
+@final
+class Statement:
+    """A statement of SQLAlchemy's Core, compiled once; what changes is a `bindparam` in it."""
+
+    def __init__(self, clause: ClauseElement) -> None:
+        compiled = clause.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+        self.text: Final = str(compiled)
+        self._names: Final[Sequence[str]] = getattr(compiled, "positiontup", None) or ()
+        self._constants: Final = {k: v for k, v in compiled.params.items() if v is not None}
+
+    def values(self, given: Mapping[str, Any]) -> Row:
+        """What stands for each question mark."""
+        constants = self._constants
+        return tuple(given[n] if n in given else constants[n] for n in self._names)
+
+
+@final
+class Transaction:
+    """One that has begun; lives while the work that it was given to is under way."""
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection: Final = connection
+
+    async def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
+        """Do it, and give what it returns."""
+        return await _rows(self._connection, statement, values)
+
+    async def many(self, statement: Statement, rows: Iterable[Row]) -> None:
+        """Do it for each row, which has a value for each question mark."""
+        await self._connection.executemany(statement.text, rows)
+
+
+@final
+class Database:
+    """The connections to one file, from `open` to `close`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path: Final = path
+        self.engine: Final = _engine(path)
+        #: For tools that write rows of their own into the same file.
+        self.sessions: Final = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._turn: Final = asyncio.Lock()
+        self._connections: Final = AsyncExitStack()
+        self._open: list[aiosqlite.Connection] = []
+
+    async def open(self) -> Self:
+        """Make or migrate the file, and open it. Raises SettingsError, and sqlite3's errors."""
+        await on_thread("migrate", lambda: _migrate(self.path))
+        try:
+            for _ in range(3):
+                connection = await self._connections.enter_async_context(self.engine.connect())
+                raw = await connection.get_raw_connection()
+                assert isinstance(raw.driver_connection, aiosqlite.Connection)
+                self._open.append(raw.driver_connection)
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def close(self) -> None:
+        """Close the file, after what is being written."""
+        async with self._turn:
+            await whole(self._close())
+
+    async def _close(self) -> None:
+        self._open.clear()
+        await self._connections.aclose()
+        await self.engine.dispose()
+
+    async def read(self, statement: Statement, **values: Any) -> Sequence[Row]:
+        """The rows of a statement that finds them by an index."""
+        return await self._read(1, statement, values)
+
+    async def scan(self, statement: Statement, **values: Any) -> Sequence[Row]:
+        """The rows of a statement that may take its time: it does not hold up the others."""
+        return await self._read(2, statement, values)
+
+    async def _read(
+        self, connection: int, statement: Statement, values: Mapping[str, Any]
+    ) -> Sequence[Row]:
+        # One step on the connection's thread, whoever waits for it: nothing stays open.
+        try:
+            return await _rows(self._connection(connection), statement, values)
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
+
+    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Do `work` in a transaction: whole or not at all, also when the caller is cancelled."""
+        async with self._turn:
+            return await whole(self._transact(work))
+
+    async def _transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        connection = self._connection(0)
+        try:
+            try:
+                await connection.execute("BEGIN IMMEDIATE")
+                result = await work(Transaction(connection))
+                await connection.commit()
+            except BaseException:
+                if connection.in_transaction:
+                    await connection.rollback()
+                raise
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
+        return result
+
+    def _connection(self, index: int) -> aiosqlite.Connection:
+        try:
+            return self._open[index]
+        except IndexError:
+            raise Unavailable("the store is closed: the server is ending") from None
+
+
+async def _rows(
+    connection: aiosqlite.Connection, statement: Statement, values: Mapping[str, Any]
+) -> Sequence[Row]:
+    rows: Any = await connection.execute_fetchall(statement.text, statement.values(values))
+    return cast("Sequence[Row]", rows)
+
+
+def _unavailable(error: sqlite3.Error) -> Unavailable:
+    return Unavailable(
+        f"the service's data cannot be read or written ({error}): look at its disk, and try again",
+        code="store_unavailable",
+    )
+
+
+async def whole(work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`, to its end even when we are cancelled meanwhile, however often."""
+    task = asyncio.ensure_future(work)
+    interruption: asyncio.CancelledError | None = None
+    with CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait({task})
+            except asyncio.CancelledError as error:
+                interruption = error
+    if interruption is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # nobody else will ask for it
+    raise interruption
+
+
+async def on_thread(name: str, work: Callable[[], T]) -> T:
+    """Do blocking `work` on a daemon thread, to its end."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(result: T | None, error: BaseException | None) -> None:
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:
+            loop.call_soon_threadsafe(tell, None, error)
+        else:
+            loop.call_soon_threadsafe(tell, result, None)
+
+    async def wait() -> T:
+        workers.run(name, run)
+        return await done
+
+    return await whole(wait())
+
+
+# --- engines -------------------------------------------------------------------------------------
+
+
+def _engine(path: Path) -> AsyncEngine:
+    engine = create_async_engine(_url("sqlite+aiosqlite", path), pool_size=8, max_overflow=0)
+    _prepare(engine.sync_engine)
+    return engine
+
+
+def blocking_engine(path: Path) -> Engine:
+    """An engine for the same file, for one who may block."""
+    engine = create_engine(_url("sqlite", path))
+    _prepare(engine)
+    return engine
+
+
+def _url(driver: str, path: Path) -> URL:
+    return URL.create(driver, database=str(path), query={"timeout": str(BUSY_TIMEOUT)})
+
+
+def _prepare(engine: Engine) -> None:
+    """SQLAlchemy's recipe for transactions that are SQLite's own, and lock the file at once."""
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: Any, record: object) -> None:
+        connection.isolation_level = None  # the driver begins nothing by itself
+        cursor = connection.cursor()
+        for pragma in _PRAGMAS:
+            cursor.execute(pragma)
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _migrate(path: Path) -> None:
+    path.touch(mode=0o600)  # the files that SQLite makes beside it get its mode
+    engine = blocking_engine(path)
+    try:
+        with engine.begin() as connection:
+            migrations.upgrade(connection, path)
+    finally:
+        engine.dispose()

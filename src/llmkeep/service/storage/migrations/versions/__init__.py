@@ -1,0 +1,1 @@
+"""The steps from each version to the next, oldest first."""
