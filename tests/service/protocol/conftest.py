@@ -6,7 +6,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.service.protocol.remote import VERSIONS, NoNode, Remote, install, program
+from tests.service.protocol.remote import (
+    COPILOTKIT,
+    VERSIONS,
+    NoNode,
+    Remote,
+    install,
+    program,
+)
 from tests.support.service import Service
 from tests.support.service_fixtures import (
     client,
@@ -34,7 +41,7 @@ def installed() -> None:
     """The clients' packages, from their lock files."""
     try:
         program("node")
-        for folder in VERSIONS.values():
+        for folder in (*VERSIONS.values(), COPILOTKIT):
             install(folder)
     except NoNode as missing:
         pytest.skip(str(missing))
@@ -49,7 +56,14 @@ def version(request: pytest.FixtureRequest, installed: None) -> str:
 @pytest.fixture
 async def remote(version: str) -> AsyncIterator[Remote]:
     """A process of node with that version."""
-    async with Remote(version) as remote:
+    async with Remote(VERSIONS[version]) as remote:
+        yield remote
+
+
+@pytest.fixture
+async def copilotkit(installed: None) -> AsyncIterator[Remote]:
+    """A process of node with CopilotKit's core."""
+    async with Remote(COPILOTKIT) as remote:
         yield remote
 
 

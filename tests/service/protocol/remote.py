@@ -33,6 +33,9 @@ CLIENTS = Path(__file__).parent / "clients"
 #: The versions, by their folder.
 VERSIONS = {"1.0.0": CLIENTS / "v1_0_0", "0.0.59": CLIENTS / "v0_0_59"}
 
+#: CopilotKit's core, with the older version, which it names.
+COPILOTKIT = CLIENTS / "copilotkit"
+
 #: Seconds that an installation may take.
 INSTALLING = 120.0
 
@@ -120,8 +123,8 @@ class Outcome:
 class Remote:
     """The process; ends with its `async with` block."""
 
-    def __init__(self, version: str) -> None:
-        self._folder = VERSIONS[version]
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._process: asyncio.subprocess.Process
         self._reading: asyncio.Task[None]
         self._numbers = count()
@@ -154,11 +157,15 @@ class Remote:
         url: str,
         thread_id: str | None = None,
         messages: list[dict[str, Any]] | None = None,
+        *,
+        tools: bool = False,
     ) -> Agent:
-        """A new HttpAgent with a thread of its own, or on a given one."""
+        """A new HttpAgent with a thread of its own, or on a given one; CopilotKit's with a tool."""
         name = f"agent {next(self._numbers)}"
         thread_id = thread_id or new_id("t")
-        await self.command(name, "create", url=url, threadId=thread_id, messages=messages or [])
+        await self.command(
+            name, "create", url=url, threadId=thread_id, messages=messages or [], tools=tools
+        )
         return Agent(self, name, thread_id)
 
     async def command(self, agent: str, do: str, **more: Any) -> None:

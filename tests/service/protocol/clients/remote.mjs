@@ -2,6 +2,8 @@
 //
 //   node remote.mjs FOLDER      FOLDER has node_modules with the version that is wanted
 //
+// Where the folder has CopilotKit's core, too, that runs the agent, as it does in its pages.
+//
 // Standard input takes commands, {"agent": NAME, "do": ..., ...}; standard output tells what the
 // agent told its subscribers, {"agent": NAME, "told": ..., ...}. Nothing is decided here.
 
@@ -9,8 +11,10 @@ import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 
-const require = createRequire(join(resolve(process.argv[2]), "package.json"));
+const manifest = join(resolve(process.argv[2]), "package.json");
+const require = createRequire(manifest);
 const { HttpAgent } = require("@ag-ui/client");
+const copilot = "@copilotkit/core" in require(manifest).dependencies;
 
 const agents = new Map();
 
@@ -29,9 +33,29 @@ function subscriber(name) {
   };
 }
 
+// What runs and stops an agent: its own methods, or CopilotKit's.
+function runner(agent, tools) {
+  if (!copilot) {
+    return { run: (...how) => agent.runAgent(...how), stop: () => agent.abortRun() };
+  }
+  const { CopilotKitCore } = require("@copilotkit/core");
+  const core = new CopilotKitCore({ agents__unsafe_dev_only: { default: agent } });
+  if (tools) {
+    core.addTool({ name: "paint", description: "Paint the page.", handler: () => "painted" });
+  }
+  return {
+    run: (_, subscriber) => {
+      const { unsubscribe } = agent.subscribe(subscriber);
+      return core.runAgent({ agent }).finally(unsubscribe);
+    },
+    stop: () => core.stopAgent({ agent }),
+  };
+}
+
 const commands = {
-  create({ agent, url, threadId, messages = [], headers = {} }) {
-    agents.set(agent, new HttpAgent({ url, threadId, initialMessages: messages, headers }));
+  create({ agent, url, threadId, messages = [], headers = {}, tools = false }) {
+    const made = new HttpAgent({ url, threadId, initialMessages: messages, headers });
+    agents.set(agent, Object.assign(made, { runner: runner(made, tools) }));
   },
   say({ agent, id, content }) {
     agents.get(agent).addMessage({ id, role: "user", content });
@@ -39,14 +63,14 @@ const commands = {
   run({ agent, parameters = {} }) {
     agents
       .get(agent)
-      .runAgent(parameters, subscriber(agent))
+      .runner.run(parameters, subscriber(agent))
       .then(
         ({ newMessages }) => tell(agent, "settled", { newMessages }),
         (error) => tell(agent, "settled", { error: error.message }),
       );
   },
   abort({ agent }) {
-    agents.get(agent).abortRun();
+    agents.get(agent).runner.stop();
   },
   detach({ agent }) {
     agents.get(agent).detachActiveRun();
