@@ -5,7 +5,7 @@ import { useState } from "react";
 import type { CacheInstance } from "../api/types";
 import { type Formats, type Texts, useFormats, useTexts } from "../i18n";
 import { EmptyState, icons, useIsPhone } from "../theme";
-import { COLUMNS, type Column, isNumber, type Order, reordered, sorted, stateOf } from "./instances";
+import { type Column, columnsFor, isNumber, type Order, reordered, sorted, stateOf } from "./instances";
 import styles from "./keep.module.css";
 
 const FIRST_ORDER: Order = { column: "age", isDescending: false };
@@ -34,13 +34,14 @@ interface TableProps {
 
 function Table({ rows, order, onOrder }: TableProps) {
   const t = useTexts().keep;
+  const columns = columnsFor(rows);
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by keyboard
     <section className={styles.scroll} aria-label={t.instances} tabIndex={0}>
       <table className={styles.table}>
         <thead>
           <tr>
-            {COLUMNS.map((column) => (
+            {columns.map((column) => (
               <th
                 key={column}
                 scope="col"
@@ -58,7 +59,7 @@ function Table({ rows, order, onOrder }: TableProps) {
         <tbody>
           {rows.map((instance) => (
             <tr key={instance.id}>
-              {COLUMNS.map((column) => (
+              {columns.map((column) => (
                 <td key={column} className={isNumber(column) ? styles.number : undefined}>
                   <Cell instance={instance} column={column} />
                 </td>
@@ -89,14 +90,16 @@ function Cards({ rows }: { rows: readonly CacheInstance[] }) {
         <li key={instance.id} className={styles.card}>
           <h3>{instance.label || t.unnamed}</h3>
           <dl>
-            {COLUMNS.filter((column) => column !== "label").map((column) => (
-              <div key={column}>
-                <dt>{t.columns[column]}</dt>
-                <dd>
-                  <Cell instance={instance} column={column} />
-                </dd>
-              </div>
-            ))}
+            {columnsFor(rows)
+              .filter((column) => column !== "label")
+              .map((column) => (
+                <div key={column}>
+                  <dt>{t.columns[column]}</dt>
+                  <dd>
+                    <Cell instance={instance} column={column} />
+                  </dd>
+                </div>
+              ))}
           </dl>
         </li>
       ))}

@@ -2,13 +2,19 @@
 
 import type { CacheInstance } from "../api/types";
 
-export const COLUMNS = ["label", "cache", "scope", "state", "leases", "age", "idle", "builds", "weight"] as const;
+const COLUMNS = ["label", "cache", "scope", "state", "leases", "age", "idle", "builds", "weight"] as const;
 
 export type Column = (typeof COLUMNS)[number];
 
 export interface Order {
   readonly column: Column;
   readonly isDescending: boolean;
+}
+
+/** Which cache it is in is worth a column where there are several. */
+export function columnsFor(instances: readonly CacheInstance[]): Column[] {
+  const isOne = instances.every((each) => each.cache === instances[0]?.cache);
+  return COLUMNS.filter((column) => column !== "cache" || !isOne);
 }
 
 /** Text from A, figures from the greatest: what one looks for first. */
