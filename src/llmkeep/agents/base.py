@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from contextvars import ContextVar
 from typing import Any, ClassVar, Final, Self
@@ -196,6 +196,7 @@ class StatefulAgent:
         session_id: str = DEFAULT_SESSION,
         *,
         run_id: str | None = None,
+        taken: Collection[str] = (),
     ) -> AsyncGenerator[Event, None]:
         """Answer a turn of a conversation whose messages the application keeps, or go on with it.
 
@@ -208,8 +209,9 @@ class StatefulAgent:
             question: the turn; or answers to what waits, as `resume` takes them.
             session_id: which conversation it is.
             run_id: what the run is called in its events; None: a new id.
+            taken: ids that are never given again, where there is no turn that says so.
         """
-        run = self._new_run(session_id, run_id)
+        run = self._new_run(session_id, run_id, taken)
         return run.events(question if isinstance(question, Turn) else [*question])
 
     def stop(self, session_id: str = DEFAULT_SESSION) -> bool:
@@ -238,7 +240,9 @@ class StatefulAgent:
             raise run.error
         return "".join(text)
 
-    def _new_run(self, session_id: str, run_id: str | None = None) -> Run:
+    def _new_run(
+        self, session_id: str, run_id: str | None = None, taken: Collection[str] = ()
+    ) -> Run:
         if not isinstance(session_id, str):
             raise TypeError(f"session_id is a {type(session_id).__name__}: give text")
         return Run(
@@ -251,6 +255,7 @@ class StatefulAgent:
             max_steps=self._max_steps,
             observe=self._observe,
             run_id=run_id,
+            taken=taken,
         )
 
     async def _prepare(self, session_id: str) -> Prepared:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, final
@@ -106,6 +106,7 @@ class Run:
         max_steps: int,
         observe: Observe,
         run_id: str | None = None,
+        taken: Collection[str] = (),
     ) -> None:
         self.id: Final = run_id or str(uuid.uuid4())
         #: Why it failed, or did not come to its end, once it has.
@@ -115,6 +116,7 @@ class Run:
         self._prepare: Final = prepare
         self._max_steps: Final = max_steps
         self._translator: Final = Translator(session_id, self.id)
+        self._translator.take(taken)
         self._listener: Final = Listener(self._translator, self._tell, provider, model, observe)
         self._events: asyncio.Queue[Event | None]
         self._task: asyncio.Task[None] | None = None
