@@ -11,19 +11,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.service import ROOT
+from tests.support.scripted_signal import PATIENCE
+from tests.support.service import ROOT, Service
 
 
-def pace(tokens: int, gap: float) -> str:
-    """What to say for so many tokens, `gap` seconds apart."""
-    return json.dumps({"tokens": tokens, "gap": gap})
+def pace(tokens: int, gap: float, size: int = 0) -> str:
+    """What to say for so many tokens, `gap` seconds apart, of at least `size` characters each."""
+    return json.dumps({"tokens": tokens, "gap": gap, "size": size})
 
 
 @contextmanager
@@ -38,6 +40,32 @@ def load_provider() -> Iterator[str]:
             yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
         finally:
             process.terminate()
+
+
+# --- clients that misbehave ---
+
+
+def silent_reader(service: Service, body: Mapping[str, Any]) -> socket.socket:
+    """Asks for the events of the run that `body` started, and reads none."""
+    path = f"/api/threads/{body['threadId']}/runs/{body['runId']}/stream"
+    return connected(service, "GET", path, None)
+
+
+def connected(
+    service: Service, method: str, path: str, body: Mapping[str, Any] | None
+) -> socket.socket:
+    """A request that has been sent, with as little room for its answer as there can be."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(2 * PATIENCE)
+    connection.connect(("127.0.0.1", service.port))
+    content = json.dumps(body).encode() if body is not None else b""
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{service.port}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    connection.sendall(head.encode() + content)
+    return connection
 
 
 # --- looks at a process ---
@@ -96,7 +124,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
             writer.write(_HEAD + _part({"role": "assistant", "content": ""}))
             for number in range(wanted["tokens"]):
                 await asyncio.sleep(wanted["gap"])
-                writer.write(_part({"content": f"token{number} "}))
+                writer.write(_part({"content": f"token{number} ".ljust(wanted["size"])}))
                 await writer.drain()
             writer.write(_TAIL)
     except (asyncio.IncompleteReadError, ConnectionError):

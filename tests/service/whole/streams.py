@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import select
+import socket
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -26,6 +30,7 @@ from tests.support.service_load import (
     megabytes,
     pace,
     processor_seconds,
+    silent_reader,
     threads,
 )
 
@@ -104,12 +109,43 @@ async def nothing_open(port: int) -> None:
             await asyncio.sleep(0.01)
 
 
+async def drop_silent_readers(service: Service, number: int = 20) -> None:
+    """Readers that take nothing of a long answer are cut off, and the run goes on."""
+    body = run_input(new_id("t"), pace(2_000, 0.0, size=20_000))  # 40 MB: more than sockets hold
+    async with Client(service.address) as client:
+        async with client.post(body, on_disconnect="continue") as stream:
+            await stream.until("TEXT_MESSAGE_CONTENT")
+            silent = [silent_reader(service, body) for _ in range(number)]
+            told = await stream.rest()
+        assert told[-1].kind == "RUN_FINISHED"
+        whole = sum(len(json.dumps(each.event)) for each in told)
+        waiting = [asyncio.to_thread(_cut_off, each) for each in silent]
+        taken = await asyncio.gather(*waiting)
+    print(f"{number} silent readers were cut off, with {max(taken)} of {whole} bytes")
+    assert max(taken) < whole
+
+
+def _cut_off(silent: socket.socket) -> int:
+    """Wait, without reading, until the other side has closed it; gives what it had sent."""
+    with silent:
+        poll = select.poll()
+        poll.register(silent, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+        assert poll.poll(120_000), "a reader that does not read was not dropped"
+        number = 0
+        with suppress(ConnectionError):
+            while found := silent.recv(2**20):
+                number += len(found)
+        return number
+
+
 async def measure(service: Service, streams: int, seconds: int) -> Sequence[Wave]:
     """A short wave, after which everything is there that is made once; then the long one."""
     first = await wave(service, streams, 20, gap=0.05)
+    dropping = asyncio.create_task(drop_silent_readers(service))
     before = (megabytes(service.pid), threads(service.pid))
     long = await wave(service, streams, int(seconds / GAP))
     last = await wave(service, streams, 20, gap=0.05)
+    await dropping
     await nothing_open(service.port)
     after = (megabytes(service.pid), threads(service.pid))
     print(f"megabytes and threads: before {before}, after {after}")
