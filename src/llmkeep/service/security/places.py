@@ -85,8 +85,8 @@ def split_host(host: str) -> HostAndPort:
     """The parts, the name in lower case and an IPv6 address without its brackets."""
     host = host.lower()
     if host.startswith("["):
-        name, _, rest = host[1:].partition("]")
-        return HostAndPort(name, rest.removeprefix(":"))
+        name, closing, rest = host[1:].partition("]")
+        return HostAndPort(name if closing else host, rest.removeprefix(":"))
     name, _, port = host.partition(":")
     return HostAndPort(name.removesuffix("."), port)
 
