@@ -305,7 +305,7 @@ class ServiceSettings(_Section):
     """Who must have issued it (`iss`). None: whoever has the key."""
 
     jwt_audience: Name | None = None
-    """For whom it must have been issued (`aud`). None: for nobody in particular."""
+    """For whom it must have been issued (`aud`); needed with keys. None: for nobody."""
 
     jwt_algorithms: JWTAlgorithms = ()
     """How it may be signed. Empty: HS256 with a secret; RS256, ES256 and EdDSA with keys."""
@@ -349,7 +349,7 @@ class ServiceSettings(_Section):
     """The longest message."""
 
     tokens_per_day: int | None = Field(default=None, ge=1)
-    """Tokens of the last 24 hours after which no run starts. None: no limit."""
+    """Tokens of a day, in UTC, after which no run starts. None: no limit."""
 
     # --- runs ---
 
