@@ -1,4 +1,0 @@
-/** One conversation. */
-export function ConversationPage(_: { threadId: string | null }) {
-  return null;
-}

@@ -1,0 +1,122 @@
+/** What the assistant answered: text and tool calls in the order they came, and how it ended. */
+import { MessagePrimitive } from "@assistant-ui/react";
+import { useFormats, useTexts } from "../../i18n";
+import { Button, IconButton, icons, Spinner } from "../../theme";
+import { Markdown } from "../markdown/Markdown";
+import { isLive } from "../state/types";
+import type { AssistantTurn } from "../state/view";
+import { BranchPicker } from "./BranchPicker";
+import { CopyButton } from "./CopyButton";
+import { Again } from "./icons";
+import { useConversation, useSnapshot, useTurn } from "./runtime";
+import { ToolCard } from "./ToolCard";
+import styles from "./thread.module.css";
+
+export function AssistantMessage() {
+  const text = useTexts().conversation;
+  const turn = useTurn<"assistant">();
+  // assistant-ui puts an empty message under one that waits for an answer; ours have a turn.
+  if (!turn) return null;
+  const isOn = turn.run !== null && isLive(turn.run);
+  const last = turn.parts.at(-1);
+  return (
+    <MessagePrimitive.Root className={styles.assistant} aria-label={text.assistant} role="group" aria-busy={isOn}>
+      {turn.parts.map((part) =>
+        part.type === "text" ? (
+          <Markdown key={part.id} text={part.text} isGrowing={isOn && part === last} />
+        ) : (
+          <div key={part.id} className={styles.calls} data-several={part.calls.length > 1}>
+            {part.calls.map((call) => (
+              <ToolCard key={call.id} call={call} />
+            ))}
+          </div>
+        ),
+      )}
+      {isOn ? <Progress turn={turn} /> : <Ending turn={turn} />}
+    </MessagePrimitive.Root>
+  );
+}
+
+/** What is being waited for, where nothing else moves. */
+function Progress({ turn }: { turn: AssistantTurn }) {
+  const text = useTexts().conversation;
+  const isStopping = useSnapshot((snapshot) => snapshot.isStopping);
+  const last = turn.parts.at(-1);
+  const isWriting = last?.type === "text" && !turn.run?.isLoadingModel;
+  const isCalling =
+    last?.type === "calls" && last.calls.some((call) => call.status === "arguments" || call.status === "running");
+  let words: string | null = null;
+  if (isStopping) words = text.stopping;
+  else if (turn.run?.phase === "queued") words = text.queued;
+  else if (turn.run?.isLoadingModel) words = text.loadingModel;
+  else if (turn.run?.phase === "sending") words = text.sending;
+  else if (!isWriting && !isCalling) words = text.thinking;
+  if (words === null) return <div className={styles.actions} />;
+  return (
+    <div className={styles.progress}>
+      <Spinner /> {words}
+    </div>
+  );
+}
+
+function Ending({ turn }: { turn: AssistantTurn }) {
+  const text = useTexts().conversation;
+  const formats = useFormats();
+  const conversation = useConversation();
+  const isBusy = useSnapshot((snapshot) => snapshot.view.live !== null);
+  const { answersId, model, usage, run } = turn;
+  return (
+    <>
+      <Outcome turn={turn} />
+      <div className={styles.actions}>
+        <BranchPicker branches={turn.branches} />
+        {turn.text && <CopyButton text={turn.text} label={text.copy} />}
+        {answersId !== null && run?.phase !== "waiting" && (
+          <IconButton
+            icon={<Again />}
+            label={text.regenerate}
+            disabled={isBusy}
+            onClick={() => conversation.regenerate(answersId)}
+          />
+        )}
+        <span className={styles.facts}>
+          {model && <span title={text.model(model)}>{model}</span>}
+          {usage && (
+            <span>
+              {text.tokens(formats.number(usage.input_tokens ?? 0), formats.number(usage.output_tokens ?? 0))}
+            </span>
+          )}
+        </span>
+      </div>
+    </>
+  );
+}
+
+/** How it ended, where it did not end well. */
+function Outcome({ turn }: { turn: AssistantTurn }) {
+  const text = useTexts().conversation;
+  const { run, isCut } = turn;
+  if (run?.phase === "cancelled") return <p className={styles.stopped}>{text.stopped}</p>;
+  if (run?.phase === "interrupted") return <Failure turn={turn} words={text.interrupted} />;
+  if (run?.phase === "timeout") return <Failure turn={turn} words={text.timedOut} />;
+  if (run?.phase === "error") return <Failure turn={turn} words={run.error?.message || text.failed} />;
+  return isCut ? <p className={styles.stopped}>{text.cut}</p> : null;
+}
+
+function Failure({ turn, words }: { turn: AssistantTurn; words: string }) {
+  const text = useTexts().conversation;
+  const conversation = useConversation();
+  const isBusy = useSnapshot((snapshot) => snapshot.view.live !== null);
+  const { answersId } = turn;
+  return (
+    <div className={styles.failure} role="alert">
+      <icons.Warning />
+      <p>{words}</p>
+      {answersId !== null && (
+        <Button disabled={isBusy} onClick={() => conversation.regenerate(answersId)}>
+          {text.retry}
+        </Button>
+      )}
+    </div>
+  );
+}
