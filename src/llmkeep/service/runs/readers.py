@@ -1,0 +1,142 @@
+"""Readers: they follow a run from any point, while it lives or when it has ended.
+
+A reader pulls: it comes with the number of the event that it has, and gets what is there, from the
+run's tail if it is near the end of a live run, else from the store. Nothing is queued for it, so a
+slow one holds up nothing.
+
+From n it gets the events n+1, n+2 .. up to the terminal one, each once. A log that has been
+compacted gives instead the first event, a snapshot of the messages, and the terminal event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Final, Protocol, Self, final
+
+from llmkeep.service.interfaces import Store
+from llmkeep.service.records import Frame, Run
+
+from .live_run import LiveRun
+from .snapshot import snapshot
+
+#: Events that are read from the store at a time.
+PAGE: Final = 500
+
+
+class ReaderWatch(Protocol):
+    """Who counts readers."""
+
+    def reader_opened(self) -> None:
+        """One more."""
+
+    def reader_closed(self) -> None:
+        """One fewer."""
+
+
+@final
+class Reader:
+    """Follows one run: an asynchronous context manager, and an iterator of batches of frames.
+
+    Leaving it is what `on_disconnect` is about; it never waits.
+
+    Args:
+        store: where older events are.
+        run: a look at it.
+        live: the run, if it lives.
+        after: the number of the last event that the reader has; 0: none.
+        is_starter: whether it is the connection of the request that started the run.
+        mend: brings a run to its end that is not ended in the store and does not live.
+        watch: told of the reader.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run: Run,
+        live: LiveRun | None,
+        *,
+        after: int,
+        is_starter: bool,
+        mend: Callable[[Run], Awaitable[Sequence[Frame]]],
+        watch: ReaderWatch,
+    ) -> None:
+        self._store: Final = store
+        self._run: Final = run
+        self._live: Final = live
+        self._is_starter: Final = is_starter
+        self._mend: Final = mend
+        self._watch: Final = watch
+        self._number = after
+        self._is_done = False
+        self._is_inside = False
+
+    async def __aenter__(self) -> Self:
+        self._is_inside = True
+        self._watch.reader_opened()
+        if self._live is not None:
+            self._live.attendance.came(is_starter=self._is_starter)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._is_inside:
+            self._is_inside = False
+            self._watch.reader_closed()
+            if self._live is not None:
+                self._live.attendance.left(is_starter=self._is_starter)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Sequence[Frame]:
+        """The frames that are there now, at least one; ends after the terminal one."""
+        if self._is_done:
+            raise StopAsyncIteration
+        frames = self._told(await self._next())
+        if not frames:
+            raise StopAsyncIteration
+        return frames
+
+    async def _next(self) -> Sequence[Frame]:
+        if self._live is None:
+            return await self._stored()
+        await self._live.tail.more(self._number)
+        frames = self._live.tail.behind(self._number)
+        return frames if frames is not None else await self._stored()
+
+    def _told(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        if not frames or frames[-1].is_terminal:
+            self._is_done = True
+        if frames:
+            self._number = frames[-1].number
+        return frames
+
+    async def _stored(self) -> Sequence[Frame]:
+        """The next page from the store."""
+        frames = await self._store.events(self._run, after=self._number, limit=PAGE)
+        if not frames and self._live is None:
+            return await self._mended()
+        if frames and frames[0].number > self._number + 1:
+            return await self._compacted(frames)
+        is_first_of_two = len(frames) == 2 and frames[1].number > frames[0].number + 1
+        return await self._compacted(frames) if is_first_of_two else frames
+
+    async def _mended(self) -> Sequence[Frame]:
+        """No more events, and no end: a run that could not be stored is brought to its end."""
+        run = await self._store.run(self._run.user, self._run.thread_id, self._run.run_id)
+        if run is None or run.status not in ("pending", "running"):
+            return ()
+        return [each for each in await self._mend(run) if each.number > self._number]
+
+    async def _compacted(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        """What there is of a compacted log: a snapshot stands for all that was dropped."""
+        last = frames[-1]
+        if self._number < last.number - 1:
+            messages = await snapshot(self._store, self._run)
+            return [*frames[:-1], Frame(last.number - 1, messages), last]
+        return frames

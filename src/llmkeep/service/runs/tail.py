@@ -1,0 +1,80 @@
+"""The last events of a live run, for those who follow it; older ones are in the store.
+
+Nothing is kept per reader: each comes with the number it has, and gets what is there. What is
+held is bounded, so a reader that does not read holds no more than that, and a long answer neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, final
+
+from llmkeep.service.records import Frame
+
+#: Characters that are held; up to twice as many, so that dropping them costs nothing.
+TAIL_CHARACTERS: Final = 256 * 1024
+
+
+@final
+class Tail:
+    """Lives as long as its run, or the last reader that follows it."""
+
+    def __init__(self, limit: int = TAIL_CHARACTERS) -> None:
+        self._limit: Final = limit
+        self._frames: list[Frame] = []
+        self._characters = 0
+        self._last = 0
+        self._is_over = False
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    @property
+    def last(self) -> int:
+        """The number of the last event that may be told."""
+        return self._last
+
+    @property
+    def is_over(self) -> bool:
+        """Whether that is the terminal one."""
+        return self._is_over
+
+    def publish(self, frames: Sequence[Frame]) -> None:
+        """These are stored, and may be told."""
+        if self._is_over or not frames:
+            return
+        self._frames += frames
+        self._characters += sum(len(frame.data) for frame in frames)
+        self._last = frames[-1].number
+        self._is_over = frames[-1].is_terminal
+        if self._characters > 2 * self._limit:
+            self._drop()
+        for each in self._waiting:
+            if not each.done():
+                each.set_result(None)
+
+    def behind(self, number: int) -> Sequence[Frame] | None:
+        """The events after `number`; None where they are held no more."""
+        if number >= self._last:
+            return ()
+        first = self._frames[0].number
+        return self._frames[number + 1 - first :] if number + 1 >= first else None
+
+    async def more(self, number: int) -> None:
+        """Wait for an event after `number`, or the end."""
+        if self._last > number or self._is_over:
+            return
+        woken = asyncio.get_running_loop().create_future()
+        self._waiting.add(woken)
+        try:
+            await woken
+        finally:
+            self._waiting.discard(woken)
+
+    def _drop(self) -> None:
+        """Hold the last of them alone."""
+        count, held = len(self._frames), 0
+        while count > 1 and held < self._limit:
+            count -= 1
+            held += len(self._frames[count].data)
+        del self._frames[:count]
+        self._characters = held
