@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar, cast, final
 
@@ -23,11 +23,13 @@ import aiosqlite
 from anyio import CancelScope
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.sql.expression import ClauseElement
 
 from llmkeep.core.workers import workers
 from llmkeep.service.errors import Unavailable
+from llmkeep.settings import SettingsError
 
 from . import migrations
 
@@ -45,7 +47,6 @@ _PRAGMAS: Final = (
     "PRAGMA auto_vacuum = INCREMENTAL",  # heeded by a new file alone
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
-    "PRAGMA foreign_keys = ON",
     f"PRAGMA journal_size_limit = {LOG_BYTES}",
 )
 
@@ -97,7 +98,7 @@ class Database:
 
     async def open(self) -> Self:
         """Make or migrate the file, and open it. Raises SettingsError, and sqlite3's errors."""
-        await on_thread("migrate", lambda: _migrate(self.path))
+        await on_thread("migrate", lambda: migrate(self.path))
         try:
             for _ in range(3):
                 connection = await self._connections.enter_async_context(self.engine.connect())
@@ -149,7 +150,8 @@ class Database:
                 result = await work(Transaction(connection))
                 await connection.commit()
             except BaseException:
-                if connection.in_transaction:
+                # Behind whatever is still on its way to the thread; nothing, if none has begun.
+                with suppress(ValueError, sqlite3.Error):
                     await connection.rollback()
                 raise
         except sqlite3.IntegrityError:
@@ -227,14 +229,7 @@ async def on_thread(name: str, work: Callable[[], T]) -> T:
 
 def _engine(path: Path) -> AsyncEngine:
     engine = create_async_engine(_url("sqlite+aiosqlite", path), pool_size=8, max_overflow=0)
-    _prepare(engine.sync_engine)
-    return engine
-
-
-def blocking_engine(path: Path) -> Engine:
-    """An engine for the same file, for one who may block."""
-    engine = create_engine(_url("sqlite", path))
-    _prepare(engine)
+    _prepare(engine.sync_engine, *_PRAGMAS, "PRAGMA foreign_keys = ON")
     return engine
 
 
@@ -242,14 +237,14 @@ def _url(driver: str, path: Path) -> URL:
     return URL.create(driver, database=str(path), query={"timeout": str(BUSY_TIMEOUT)})
 
 
-def _prepare(engine: Engine) -> None:
+def _prepare(engine: Engine, *pragmas: str) -> None:
     """SQLAlchemy's recipe for transactions that are SQLite's own, and lock the file at once."""
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, record: object) -> None:
         connection.isolation_level = None  # the driver begins nothing by itself
         cursor = connection.cursor()
-        for pragma in _PRAGMAS:
+        for pragma in pragmas:
             cursor.execute(pragma)
         cursor.close()
 
@@ -258,11 +253,20 @@ def _prepare(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _migrate(path: Path) -> None:
-    path.touch(mode=0o600)  # the files that SQLite makes beside it get its mode
-    engine = blocking_engine(path)
+def migrate(path: Path) -> None:
+    """Make the file, or bring it up to date; blocks. Raises SettingsError."""
+    engine = create_engine(_url("sqlite", path))
+    # A migration makes tables anew: rows that belong to the old one must not go with it.
+    _prepare(engine, *_PRAGMAS, "PRAGMA foreign_keys = OFF")
     try:
+        path.touch(mode=0o600)  # the files that SQLite makes beside it get its mode
         with engine.begin() as connection:
             migrations.upgrade(connection, path)
+    except (OSError, DatabaseError) as error:
+        cause = error.orig if isinstance(error, DatabaseError) else error.strerror
+        raise SettingsError(
+            f"SERVICE__DATA_DIR: {path} cannot be opened ({cause}): free it, restore a backup, or "
+            "name another folder"
+        ) from error
     finally:
         engine.dispose()

@@ -86,18 +86,37 @@ def as_run(row: Row) -> Run:
     )
 
 
-def run_values(
-    asked: RunRequest, request: Mapping[str, Any], model: str | None, now: datetime
-) -> dict[str, Any]:
+def pending_run(
+    thread: Thread, asked: RunRequest, request: Mapping[str, Any], model: str | None, now: datetime
+) -> Run:
+    """A run that has no `key` yet."""
+    return Run(
+        key=0,
+        thread_key=thread.key,
+        user=thread.user,
+        thread_id=thread.thread_id,
+        run_id=asked.run_id,
+        fingerprint=asked.fingerprint,
+        request=request,
+        status="pending",
+        model=model,
+        on_disconnect=asked.on_disconnect,
+        multitask_strategy=asked.multitask_strategy,
+        created_at=now,
+    )
+
+
+def run_values(run: Run) -> dict[str, Any]:
     """A pending run, for `statements.ADD_RUN`."""
     return {
-        "run_id": asked.run_id,
-        "fingerprint": asked.fingerprint,
-        "request": to_json(request),
-        "model": model,
-        "on_disconnect": asked.on_disconnect,
-        "multitask_strategy": asked.multitask_strategy,
-        "created_at": to_number(now),
+        "thread": run.thread_key,
+        "run_id": run.run_id,
+        "fingerprint": run.fingerprint,
+        "request": to_json(run.request),
+        "model": run.model,
+        "on_disconnect": run.on_disconnect,
+        "multitask_strategy": run.multitask_strategy,
+        "created_at": to_number(run.created_at),
     }
 
 

@@ -15,6 +15,7 @@ import binascii
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self, final
@@ -33,6 +34,7 @@ from .rows import (
     as_run,
     as_thread,
     fold,
+    pending_run,
     run_values,
     to_json,
     to_number,
@@ -246,21 +248,24 @@ class SqliteStore:
 
         Raises Conflict where the thread has been deleted meanwhile.
         """
-        values = run_values(asked, request, model, self._now())
+        run = pending_run(thread, asked, request, model, self._now())
+        values = run_values(run)
 
-        async def add(transaction: Transaction) -> tuple[Sequence[Any], bool]:
-            added = await transaction.rows(statements.ADD_RUN, thread=thread.key, **values)
-            found = await transaction.rows(
+        async def add(transaction: Transaction) -> tuple[Run | None, bool]:
+            for (key,) in await transaction.rows(statements.ADD_RUN, **values):
+                return replace(run, key=key), True
+            for row in await transaction.rows(
                 statements.RUN_OF_THREAD, thread=thread.key, run_id=asked.run_id
-            )
-            return found, bool(added)
+            ):
+                return as_run(row), False
+            return None, False
 
-        rows, is_new = await self._database.write(add)
-        if not rows:
+        found, is_new = await self._database.write(add)
+        if found is None:
             raise Conflict(
                 "this conversation has been deleted: restore it first", code="thread_deleted"
             )
-        return as_run(rows[0]), is_new
+        return found, is_new
 
     async def runs(self, thread: Thread, *, limit: int) -> Sequence[Run]:
         """Newest first."""
@@ -311,7 +316,7 @@ class SqliteStore:
     async def write(self, changes: Sequence[Change]) -> None:
         """All of them or none, in order; what belongs to a purged thread is left out.
 
-        Raises sqlite3.IntegrityError for an event whose number is there.
+        Can be repeated: an event whose number is there stays as it is.
         """
         if changes:
             await batch.write(self._database, changes, self._now())

@@ -39,6 +39,11 @@ def _given(name: str) -> ColumnElement[Any]:
     return bindparam(name, type_=String())
 
 
+# Written as in the index of those, which is used for nothing else.
+_is_unfinished: Final = runs.c.status.in_(
+    [literal_column("'pending'"), literal_column("'running'")]
+)
+
 # --- threads -------------------------------------------------------------------------------------
 
 _begun: Final = runs.alias("begun")
@@ -113,13 +118,7 @@ DELETED_THREADS: Final = Statement(
     _select_threads.where(
         threads.c.deleted_at < _given("moment"),
         # One that is still being stopped is written to.
-        ~exists().where(
-            runs.c.thread_key == threads.c.key,
-            or_(
-                runs.c.status == literal_column("'pending'"),
-                runs.c.status == literal_column("'running'"),
-            ),
-        ),
+        ~exists().where(runs.c.thread_key == threads.c.key, _is_unfinished),
     ).order_by(threads.c.deleted_at)
 )
 _is_deleted: Final = and_(_is_this_thread, threads.c.deleted_at.is_not(None))
@@ -342,11 +341,7 @@ LAST_RUN: Final = Statement(
     .order_by(runs.c.key.desc())
     .limit(literal_column("1"))
 )
-UNFINISHED_RUNS: Final = Statement(
-    _runs()
-    .where(runs.c.status.in_([literal_column("'pending'"), literal_column("'running'")]))
-    .order_by(runs.c.key)
-)
+UNFINISHED_RUNS: Final = Statement(_runs().where(_is_unfinished).order_by(runs.c.key))
 _spent: Final = union_all(
     *(
         select(table.c.tokens).where(
@@ -370,8 +365,9 @@ def change_run(values: tuple[str, ...]) -> Statement:
 _last_event: Final = (
     select(func.max(events.c.number)).where(events.c.run_key == _given("run")).scalar_subquery()
 )
-_has_ended: Final = exists().where(runs.c.key == _given("run"), runs.c.ended_at.is_not(None))
-ADD_EVENT: Final = Statement(insert(events))
+_has_ended: Final = exists().where(runs.c.key == _given("run"), ~_is_unfinished)
+# A batch may come twice: whoever wrote it was not told how that went.
+ADD_EVENT: Final = Statement(insert(events).on_conflict_do_nothing())
 EVENTS: Final = Statement(
     select(events.c.number, events.c.data, and_(events.c.number == _last_event, _has_ended))
     .where(events.c.run_key == _given("run"), events.c.number > _given("after"))

@@ -36,14 +36,19 @@ def newest() -> str:
     return head
 
 
+def known() -> frozenset[str]:
+    """All versions that this code can bring up to date."""
+    scripts = ScriptDirectory.from_config(configuration()).walk_revisions()
+    return frozenset(script.revision for script in scripts)
+
+
 def upgrade(connection: Connection, path: Path) -> None:
     """Bring the tables behind `connection` up to date, in its transaction; blocks.
 
     Raises SettingsError for a file that a newer llmkeep has written.
     """
     config = configuration(connection)
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    unknown = set(MigrationContext.configure(connection).get_current_heads()) - known
+    unknown = set(MigrationContext.configure(connection).get_current_heads()) - known()
     if unknown:
         raise SettingsError(
             f"SERVICE__DATA_DIR: {path} was written by a newer llmkeep (its version is "
@@ -51,3 +56,5 @@ def upgrade(connection: Connection, path: Path) -> None:
             "another folder"
         )
     command.upgrade(config, "head")
+    if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+        raise RuntimeError("a migration has lost rows that others belong to: nothing was changed")
