@@ -24,6 +24,8 @@ export const en = {
     unexpected: "Something went wrong. Try again.",
     retryAfter: (seconds: number) => `Try again in ${count(seconds, "second", "seconds")}.`,
   },
+  /** Instead of what the server says, by its code. In English it says enough by itself. */
+  problems: {} as Readonly<Record<string, string>>,
   navigation: {
     skip: "Skip to the conversation",
     menu: "Open the list of conversations",
@@ -199,6 +201,7 @@ export const en = {
     idleNow: "idle",
     charts: "Over the last ten minutes",
     asTable: "Show as a table",
+    tableOf: (title: string) => `${title}, as a table`,
     waitingForData: "The charts begin with the next few seconds.",
     chartsFailed: "The charts could not be loaded. The tables below have the same figures.",
     time: "Time",
@@ -227,7 +230,7 @@ export const en = {
     clear: "Clear the keep",
     clearTitle: "Clear the keep?",
     clearAbout: (n: number) =>
-      `${count(n, "instance is", "instances are")} retired. Running answers go on with theirs; the next message builds anew, and its first answer takes a little longer.`,
+      `${count(n, "instance", "instances")} will be retired. Running answers keep theirs; the next message builds a new one and takes a little longer.`,
     clearConfirm: "Clear",
     cleared: (n: number) => `${count(n, "instance was", "instances were")} retired.`,
     clearFailed: (why: string) => `The keep was not cleared. ${why}`,

@@ -94,7 +94,7 @@ function ChartTable({ title, labels, curves, text }: ChartTableProps) {
       <summary>{t.asTable}</summary>
       {isOpen && (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by keyboard
-        <section className={styles.scroll} aria-label={title} tabIndex={0}>
+        <section className={styles.scroll} aria-label={t.tableOf(title)} tabIndex={0}>
           <table className={styles.table}>
             <thead>
               <tr>

@@ -37,7 +37,7 @@ function Table({ rows, order, onOrder }: TableProps) {
   const columns = columnsFor(rows);
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by keyboard
-    <section className={styles.scroll} aria-label={t.instances} tabIndex={0}>
+    <section className={styles.scroll} aria-label={t.tableOf(t.instances)} tabIndex={0}>
       <table className={styles.table}>
         <thead>
           <tr>

@@ -7,9 +7,13 @@ import "uplot/dist/uPlot.min.css";
 import { type Formats, useFormats } from "../i18n";
 import { usePreferences } from "../settings/preferences";
 import { useMediaQuery } from "../theme";
-import { type Curves, SPAN } from "./history";
+import type { Curves } from "./history";
 
+/** Pixels. */
 const HEIGHT = 180;
+
+/** Seconds: at first the curves grow from the right. */
+const SHORTEST = 60;
 
 export interface Line {
   readonly label: string;
@@ -82,11 +86,16 @@ function optionsFor(
     legend: { show: false },
     cursor: { y: false, drag: { setScale: false, x: false, y: false } },
     scales: {
-      x: { range: (_self, _min, max) => [max - SPAN, max] },
+      x: { range: (_self, min, max) => [Math.min(min, max - SHORTEST), max] },
       y: { range: (_self, _min, max) => [0, Math.max(1, max * 1.1)] },
     },
     axes: [
-      { ...axis, space: 90, values: (_self, marks) => marks.map((mark) => formats.clock(new Date(mark * 1000))) },
+      {
+        ...axis,
+        space: 90,
+        size: 28,
+        values: (_self, marks) => marks.map((mark) => formats.clock(new Date(mark * 1000))),
+      },
       { ...axis, size: 48, values: (_self, marks) => marks.map((mark) => formats.number(mark, 2)) },
     ],
     series: [

@@ -108,9 +108,9 @@ export async function problemOf(response: Response): Promise<ApiProblem> {
 
 /** One sentence for a person about anything the functions above throw. */
 export function explain(error: unknown): string {
-  const { common } = texts();
+  const { common, problems } = texts();
   if (error instanceof Offline) return common.offline;
   if (!(error instanceof ApiProblem)) return common.unexpected;
   const wait = error.retryAfter === null ? "" : ` ${common.retryAfter(error.retryAfter)}`;
-  return `${error.detail || common.unexpected}${wait}`;
+  return `${problems[error.code] ?? (error.detail || common.unexpected)}${wait}`;
 }

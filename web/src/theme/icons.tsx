@@ -1,9 +1,9 @@
 /** The page's icons, drawn for it: strokes on a grid of 24. None of them says anything to a screen reader. */
 
-function Drawing({ path }: { path: string }) {
+function Drawing({ path, weight }: { path: string; weight?: number }) {
   return (
     <svg className="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">
-      <path d={path} />
+      <path d={path} strokeWidth={weight} />
     </svg>
   );
 }
@@ -12,7 +12,7 @@ export const icons = {
   Plus: () => <Drawing path="M12 5v14M5 12h14" />,
   Search: () => <Drawing path="M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM16 16l5 5" />,
   Close: () => <Drawing path="M6 6l12 12M18 6L6 18" />,
-  More: () => <Drawing path="M5 12h.01M12 12h.01M19 12h.01" />,
+  More: () => <Drawing path="M5 12h.01M12 12h.01M19 12h.01" weight={3} />,
   Edit: () => <Drawing path="M4 20h4L19 9l-4-4L4 16zM13 7l4 4" />,
   Trash: () => <Drawing path="M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5" />,
   Download: () => <Drawing path="M12 4v11M7 11l5 5 5-5M5 20h14" />,

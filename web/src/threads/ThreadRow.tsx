@@ -27,7 +27,7 @@ export function ThreadRow({ thread, now, isActive, isTabStop, onOpen, onRemove, 
   const t = useTexts().threads;
   const [isRenaming, setRenaming] = useState(false);
   const link = useRef<HTMLAnchorElement>(null);
-  const title = thread.title ?? t.untitled;
+  const title = thread.title || t.untitled;
   const tabIndex = isTabStop ? 0 : -1;
 
   function open(event: MouseEvent) {
@@ -134,7 +134,7 @@ function TitleField({ thread, onDone }: { thread: Thread; onDone(isByKey: boolea
       <input
         ref={field}
         className="input"
-        aria-label={t.newTitle(thread.title ?? t.untitled)}
+        aria-label={t.newTitle(thread.title || t.untitled)}
         maxLength={LONGEST_TITLE}
         value={title}
         onChange={(event) => setTitle(event.target.value)}

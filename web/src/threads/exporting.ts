@@ -10,7 +10,7 @@ export type Format = "markdown" | "json";
 const ENDINGS: Record<Format, string> = { markdown: "md", json: "json" };
 
 export async function exportThread(thread: Thread, format: Format): Promise<void> {
-  const title = thread.title ?? texts().threads.untitled;
+  const title = thread.title || texts().threads.untitled;
   try {
     const path = `/api/threads/${encodeURIComponent(thread.thread_id)}/export?format=${format}`;
     const file = await (await request(path)).blob();

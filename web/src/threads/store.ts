@@ -38,6 +38,9 @@ const START: ThreadsState = {
 
 const PAGE = 30;
 
+/** Milliseconds. */
+const SAME_CLOCK = 3_000;
+
 const store = createStore<ThreadsState>(() => START);
 const { getState, setState } = store;
 
@@ -82,7 +85,7 @@ async function load(): Promise<void> {
       cursor: was.isLoaded && was.threads.length > PAGE && page.next_cursor !== null ? was.cursor : page.next_cursor,
     }));
   } catch (error) {
-    if (mine === newest) setState({ error });
+    if (mine === newest && !isSessionOver(error)) setState({ error });
   } finally {
     if (mine === newest) setState({ isLoading: false });
   }
@@ -98,10 +101,15 @@ async function loadMore(): Promise<void> {
     if (mine !== newest) return;
     setState(({ threads }) => ({ error: null, threads: append(threads, page), cursor: page.next_cursor }));
   } catch (error) {
-    if (mine === newest) setState({ error });
+    if (mine === newest && !isSessionOver(error)) setState({ error });
   } finally {
     if (mine === newest) setState({ isLoadingMore: false });
   }
+}
+
+/** Then the page asks to sign in, and the list is loaded anew. */
+function isSessionOver(error: unknown): boolean {
+  return error instanceof ApiProblem && error.status === 401;
 }
 
 function visible(page: Page): Page {
@@ -150,7 +158,7 @@ async function rename(thread: Thread, title: string): Promise<void> {
     // Unless it was renamed again since, or its answer's title has come.
     if (getState().threads.find((each) => each.thread_id === id)?.title === title) patch(id, { title: thread.title });
     const t = texts().threads;
-    toast({ kind: "error", text: t.renameFailed(thread.title ?? t.untitled, explain(error)) });
+    toast({ kind: "error", text: t.renameFailed(thread.title || t.untitled, explain(error)) });
   }
 }
 
@@ -173,7 +181,7 @@ async function remove(thread: Thread): Promise<boolean> {
     if (error instanceof ApiProblem && error.status === 404) return true;
     putBack(thread);
     const t = texts().threads;
-    toast({ kind: "error", text: t.deleteFailed(thread.title ?? t.untitled, explain(error)) });
+    toast({ kind: "error", text: t.deleteFailed(thread.title || t.untitled, explain(error)) });
     return false;
   }
   otherTabs?.postMessage("changed");
@@ -184,8 +192,9 @@ async function remove(thread: Thread): Promise<boolean> {
 async function askToDelete(threadId: string): Promise<number> {
   const response = await request(pathOf(threadId), { method: "DELETE" });
   const { restorable_until: until } = (await response.json()) as { restorable_until: string };
-  const serverNow = Date.parse(response.headers.get("Date") ?? "");
-  return Number.isNaN(serverNow) ? Date.parse(until) : Date.now() + Date.parse(until) - serverNow;
+  const skew = Date.now() - Date.parse(response.headers.get("Date") ?? "");
+  // The header is a second or two behind by itself; only more than that is another clock.
+  return Date.parse(until) + (Math.abs(skew) > SAME_CLOCK ? skew : 0);
 }
 
 interface Undo {
@@ -199,7 +208,7 @@ let undos: Undo[] = [];
 function offerUndo(thread: Thread, until: number): void {
   const t = texts();
   const toastId = toast({
-    text: t.threads.deleted(thread.title ?? t.threads.untitled),
+    text: t.threads.deleted(thread.title || t.threads.untitled),
     until,
     action: { label: t.common.undo, run: () => void restore(thread) },
   });
@@ -224,7 +233,7 @@ async function restore(thread: Thread): Promise<void> {
   forgetUndo(thread);
   putBack(thread);
   const { threads: t } = texts();
-  const title = thread.title ?? t.untitled;
+  const title = thread.title || t.untitled;
   try {
     const restored = await requestJson<Thread>(`${pathOf(thread.thread_id)}/restore`, { method: "POST" });
     setState(({ threads }) => ({ threads: withThread(threads, restored) }));
@@ -253,10 +262,7 @@ function reset(): void {
 }
 
 onSignedOut(reset);
-// Before the first answer the list's view asks by itself.
-onSignedIn(() => {
-  if (getState().isLoaded || getState().error !== null) void load();
-});
+onSignedIn(() => void load());
 otherTabs?.addEventListener("message", () => void load());
 
 export const threadStore = {
