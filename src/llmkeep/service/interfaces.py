@@ -163,6 +163,9 @@ class Store(Protocol):
     async def check(self) -> None:
         """Whether it can be read and written. Raises Unavailable, which says why not."""
 
+    async def version(self) -> tuple[str, str]:
+        """Which version of the tables there is, and which one this code writes."""
+
     async def close(self) -> None:
         """End it."""
 
