@@ -83,7 +83,7 @@ def serve(
 
         configure_logging(chosen)
         app = create_app(chosen)
-        config = _configuration(app)
+        config = configuration(app)
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(app, config, listener, lambda: _tell(picked, listener)))
     return 0
@@ -118,7 +118,8 @@ def _is_taken(error: OSError) -> bool:
     return error.errno == errno.EADDRINUSE
 
 
-def _configuration(app: FastAPI) -> uvicorn.Config:
+def configuration(app: Any) -> uvicorn.Config:
+    """How uvicorn serves it."""
     return uvicorn.Config(
         app,
         lifespan="off",  # held around the server, so that what it raises is ours to tell

@@ -6,8 +6,14 @@ applications with two data folders work in one process.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+from datetime import timedelta
 from typing import Final
 from urllib.parse import unquote
 
@@ -15,6 +21,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import llmkeep
+from llmkeep.agents import SqliteMemory
 from llmkeep.core import all_caches
 from llmkeep.settings import ServiceSettings
 from llmkeep.settings import settings as all_settings
@@ -26,10 +33,13 @@ from .api.documented import add_openapi
 from .api.page import Page
 from .api.parts import Service
 from .api.problems import add_problems
-from .observability import Metrics, add_observability
+from .observability import Metrics, Tracing, add_observability, log_context, make_tracing
+from .records import Run, Thread
 from .runs import Runs
 from .security import add_security
-from .storage import DataFolder, Janitor, SqliteStore
+from .storage.folder import DataFolder
+from .storage.janitor import Janitor
+from .storage.sqlite_store import SqliteStore
 from .users import UserLimits, check_exposure, make_sign_in
 
 
@@ -77,16 +87,28 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     metrics: Metrics = app.state.metrics
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(DataFolder(settings.folder()))
-        store = await SqliteStore.open(folder.database)
-        stack.push_async_callback(store.close)
-        handlers = await stack.enter_async_context(ServiceHandlers(settings, folder.memory))
+        tracing = make_tracing()
+        stack.push_async_callback(tracing.aclose)
+        store = await stack.enter_async_context(SqliteStore(folder.database))
+        memory = SqliteMemory(folder.memory)
+        stack.push_async_callback(memory.aclose)
+        handlers = ServiceHandlers(
+            memory, store.sessions, models=settings.models, observe=tracing.step
+        )
         board = CacheBoard(all_caches, metrics)
         stack.callback(board.close)
+        stack.callback(metrics.watch_builds())
         running = await stack.enter_async_context(
-            Runs(store, handlers, run_timeout=settings.run_timeout, metrics=metrics)
+            Runs(
+                store,
+                handlers,
+                run_timeout=settings.run_timeout,
+                metrics=metrics,
+                around=_around(tracing),
+            )
         )
-        await stack.enter_async_context(Janitor(store, handlers.forget, settings))
-        app.state.service = Service(
+        await stack.enter_async_context(_janitor(store, handlers, settings))
+        app.state.service = service = Service(
             settings=settings,
             store=store,
             handlers=handlers,
@@ -95,8 +117,34 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             metrics=metrics,
             board=board,
         )
-        stack.callback(app.state.service.begin_drain)
+        stack.callback(service.begin_drain)
         yield
+
+
+def _janitor(store: SqliteStore, handlers: ServiceHandlers, settings: ServiceSettings) -> Janitor:
+    async def forget(thread: Thread) -> None:
+        await handlers.delete(thread.user, thread.thread_id)
+
+    return Janitor(
+        store,
+        forget=forget,
+        undo=timedelta(seconds=settings.undo_seconds),
+        keep_log=timedelta(seconds=settings.log_keep_seconds),
+    )
+
+
+def _around(tracing: Tracing) -> Callable[[Run], AbstractContextManager[object]]:
+    """What every run is within: its ids in all that is logged, and its span."""
+
+    @contextmanager
+    def around(run: Run) -> Iterator[None]:
+        with (
+            log_context(run_id=run.run_id, thread_id=run.thread_id, user=run.user),
+            tracing.run(run_id=run.run_id, thread_id=run.thread_id, model=run.model),
+        ):
+            yield
+
+    return around
 
 
 class EncodedPaths:

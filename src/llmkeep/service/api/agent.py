@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Final
 
 from fastapi import APIRouter, Request
-from fastapi.sse import EventSourceResponse
 
 from llmkeep.service.errors import Invalid, NotFound, TooMany
 from llmkeep.service.records import MultitaskStrategy, OnDisconnect, Principal, UserMessage
@@ -26,7 +25,7 @@ router: Final = APIRouter(tags=["agent"])
     "/api/agent",
     operation_id="run_agent",
     summary="Say something, and read the answer as it is made",
-    response_class=EventSourceResponse,
+    response_class=EventStream,
     responses=problems(401, 403, 404, 409, 413, 415, 422, 429, 503),
 )
 async def run_agent(

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from fastapi import APIRouter
-from fastapi.sse import EventSourceResponse, format_sse_event
+from fastapi.sse import format_sse_event
 
 from .documented import problems
 from .parts import Administrator, CountedUser, Parts, Service, User
@@ -30,7 +30,7 @@ async def read_cache(service: Parts, _who: User) -> CacheNow:
 @router.get(
     "/stream",
     operation_id="stream_cache",
-    response_class=EventSourceResponse,
+    response_class=EventStream,
     responses=problems(401),
 )
 async def stream_cache(service: Parts, _who: User) -> EventStream:

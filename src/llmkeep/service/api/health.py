@@ -30,8 +30,7 @@ async def read_readiness(service: Parts, response: Response) -> Ready:
     """Whether requests should be sent here: a provider that is away is no reason not to."""
     checks = {
         "store": await _store(service),
-        # The lifespan ran them before anything was served.
-        "migrations": Check(status="ok"),
+        "migrations": await _migrations(service),
         "model": await _model(service),
         "provider": Check(status=service.runs.provider_status),
     }
@@ -66,6 +65,16 @@ async def _store(service: Service) -> Check:
         await service.store.check()
     except ServiceError as error:
         return Check(status="failed", detail=error.detail)
+    return Check(status="ok")
+
+
+async def _migrations(service: Service) -> Check:
+    try:
+        has, wants = await service.store.version()
+    except ServiceError as error:
+        return Check(status="failed", detail=error.detail)
+    if has != wants:
+        return Check(status="failed", detail=f"the store has version {has}, this code {wants}")
     return Check(status="ok")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query
-from fastapi.sse import EventSourceResponse
 
 from .documented import problems
 from .following import follow
@@ -35,7 +34,7 @@ async def read_run(service: Parts, who: User, thread_id: PathId, run_id: PathId)
 @router.get(
     "/{run_id}/stream",
     operation_id="stream_run",
-    response_class=EventSourceResponse,
+    response_class=EventStream,
     responses=problems(401, 404, 422),
 )
 async def stream_run(

@@ -12,7 +12,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, final
 
 import anyio
-from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from llmkeep.service.records import Frame
@@ -41,7 +42,7 @@ def encoded(frames: Iterable[Frame]) -> list[bytes]:
 
 
 @final
-class EventStream(EventSourceResponse):
+class EventStream(Response):
     """An answer that goes on as long as its events do, or its reader.
 
     The events are entered first of all and left last, outside of any cancellation: whoever counts
@@ -55,6 +56,8 @@ class EventStream(EventSourceResponse):
         patience: seconds after which a reader that takes nothing is dropped.
     """
 
+    media_type = "text/event-stream"
+
     def __init__(
         self,
         batches: Batches,
@@ -63,7 +66,8 @@ class EventStream(EventSourceResponse):
         heartbeat: float = HEARTBEAT,
         patience: float = PATIENCE,
     ) -> None:
-        super().__init__((), headers=_HEADERS)
+        super().__init__(headers=_HEADERS)
+        del self.headers["content-length"]  # nobody knows
         self._batches: Final = batches
         self._drop: Final = drop
         self._heartbeat: Final = heartbeat
