@@ -227,6 +227,7 @@ async def test_a_lost_memory_is_made_anew(application, scripted):
     late, early = Call(0, "c1", "add", '{"a": 1}'), Call(1, "c2", "shout", '{"text": "a"}')
     scripted.say(Text("See."), late, early)
     scripted.say(Text("Done."))
+    scripted.say(Text("Again."), Call(0, "c1", "now"))  # which is none that is free
     scripted.say(Text("Still here."))
     await application.say("both")
     answers = [row for row in application.rows.values() if row.role == "tool"]
@@ -424,13 +425,13 @@ async def test_a_run_that_goes_on_gives_no_id_of_another_branch(wire, scripted):
     site = site_of(scripted)
     application = Application(site.handler)
     [waiting] = end_of(await application.say("go")).outcome.interrupts
-    provider_says = {"openai": "chatcmpl-scripted", "anthropic": "msg_scripted"}[wire]
     yes = ResumeEntry(interrupt_id=waiting.id, status="resolved", payload={"approved": True})
-    elsewhere = {provider_says, *(f"lc_run--{n}" for n in range(3))}
-    heard = await application.read([yes], taken=elsewhere, run_id="r2")
+    scripted.say(Call(0, "c-elsewhere", "look"))
+    heard = await application.read([yes], taken={"c-elsewhere"}, run_id="r2")
     assert heard.text == "It is done."
     assert site.dug == [3]
-    assert not elsewhere.intersection(heard.texts)
+    assert heard.calls.keys() >= {"c-dig"}
+    assert "c-elsewhere" not in heard.calls
     assert end_of(heard).run_id == "r2"
     await assert_follows(application)
 
