@@ -11,11 +11,10 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast, final
+from typing import Any, Final, cast, final
 
-from anyio import CancelScope
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -25,6 +24,7 @@ from llmkeep.core import ClientCache, Lease, Scope
 
 from .leased_saver import KEEP_LATEST, LeasedSaver
 from .pruning import Row, superseded
+from .stopping import whole
 
 try:
     import aiosqlite
@@ -34,8 +34,6 @@ except ModuleNotFoundError as missing:
     raise ImportError(
         f'{missing.name} is not installed: pip install "llmkeep[agents]"', name=missing.name
     ) from None
-
-T = TypeVar("T")
 
 #: Seconds to wait for others that write to the same file.
 BUSY_TIMEOUT: Final = 30.0
@@ -138,7 +136,7 @@ class SqliteMemory(LeasedSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        return await _whole(super().aput(config, checkpoint, metadata, new_versions))
+        return await whole(super().aput(config, checkpoint, metadata, new_versions))
 
     @override
     async def aput_writes(
@@ -148,11 +146,11 @@ class SqliteMemory(LeasedSaver):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        await _whole(super().aput_writes(config, writes, task_id, task_path))
+        await whole(super().aput_writes(config, writes, task_id, task_path))
 
     @override
     async def adelete_thread(self, thread_id: str) -> None:
-        await _whole(super().adelete_thread(thread_id))
+        await whole(super().adelete_thread(thread_id))
 
 
 # --- the savers that are leased, with what they lack ---------------------------------------------
@@ -269,20 +267,3 @@ def _close(saver: _LoopSaver | _ThreadSaver) -> None:
         saver.conn.close()
     elif _thread_of(saver.conn).is_alive():  # else a loop was closed under its work, which ended it
         asyncio.run(saver.conn.close())
-
-
-async def _whole(work: Coroutine[Any, Any, T]) -> T:
-    """Await `work`, to its end even when we are cancelled meanwhile, however often."""
-    task = asyncio.ensure_future(work)
-    interruption: asyncio.CancelledError | None = None
-    with CancelScope(shield=True):
-        while not task.done():
-            try:
-                await asyncio.wait({task})
-            except asyncio.CancelledError as error:
-                interruption = error
-    if interruption is None:
-        return task.result()
-    if not task.cancelled():
-        task.exception()  # nobody else will ask for it
-    raise interruption

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
 from contextvars import Context
 from typing import Any, Final, TypeVar
@@ -72,6 +72,26 @@ async def undisturbed(work: Awaitable[T]) -> T:
         with suppress(asyncio.CancelledError):
             await asyncio.wait({task})
     return task.result()
+
+
+async def whole(work: Coroutine[Any, Any, T]) -> T:
+    """Await `work` to its end, however often we are cancelled meanwhile, and then be cancelled.
+
+    For what must not be left in the middle, as several statements on another thread.
+    """
+    task = asyncio.ensure_future(work)
+    interruption: asyncio.CancelledError | None = None
+    with CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait({task})
+            except asyncio.CancelledError as error:
+                interruption = error
+    if interruption is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # nobody else will ask for it
+    raise interruption
 
 
 async def _awaited(work: Awaitable[T]) -> T:
