@@ -34,6 +34,7 @@ ENDINGS: Final[Mapping[str, tuple[RunStatus, str]]] = {
     "shutdown": ("interrupted", "The server was shut down in the middle: send it again."),
     "interrupted": ("interrupted", "The server ended in the middle of the answer: send it again."),
     "unstored": ("error", "The answer could not be stored: the server's log says why."),
+    "unread": ("error", "The answer cannot be read at the moment: load it again."),
     "internal": ("error", "Something went wrong in the server: its log says what."),
 }
 
@@ -108,7 +109,7 @@ def ended(code: str, like: Terminal | None = None) -> RunErrorEvent:
     """The end of a run that the service ended, with the tokens that `like` counted."""
     return RunErrorEvent(
         message=ENDINGS[code][1],
-        code="internal" if code == "unstored" else code,
+        code="internal" if code in ("unstored", "unread") else code,
         usage=like.usage if like is not None else None,
         metadata=like.metadata if like is not None else None,
     )

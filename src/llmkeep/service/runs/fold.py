@@ -84,6 +84,8 @@ class Fold:
         self._calls: Final[dict[str, _Call]] = {}
         self._unanswered: Final[dict[str, None]] = {}
         self._head: str | None = None
+        #: The row of the head, if that is whole.
+        self._head_row: Message | None = None
 
     @property
     def head_id(self) -> str | None:
@@ -96,7 +98,20 @@ class Fold:
         return call.name if call is not None else None
 
     def take(self, event: Event) -> list[Message]:
-        """The messages that are whole with this event: new ones, or again."""
+        """The messages that are whole with this event: new ones, or again.
+
+        The last of them is the head, if that is whole.
+        """
+        rows = self._taken(event)
+        for row in rows:
+            if row.message_id == self._head:
+                self._head_row = row
+        head = self._head_row
+        if rows and head is not None and head.message_id == self._head and rows[-1] is not head:
+            rows.append(head)
+        return rows
+
+    def _taken(self, event: Event) -> list[Message]:
         match event:
             case TextMessageContentEvent():
                 said = self._said.get(event.message_id)

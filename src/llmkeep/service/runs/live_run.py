@@ -127,8 +127,6 @@ class LiveRun:
         placed: Placed | None,
         shared: Surroundings,
     ) -> None:
-        #: As it is now; stored up to its last event.
-        self.record: Run = run
         self.asked: Final = asked
         self.tail: Final = Tail()
         self.attendance: Final = Attendance(run.on_disconnect, lambda: self.stop("disconnected"))
@@ -136,6 +134,10 @@ class LiveRun:
         self.over: Final = asyncio.Event()
         self.is_unstored = False
         self.stop_code: str | None = None
+        #: As it was added, as it is once it runs, and as it has ended: see `record`.
+        self._pending: Final = run
+        self._running = run
+        self._ended: Run | None = None
         self._thread: Final = thread
         self._placed: Final = placed
         self._shared: Final = shared
@@ -152,18 +154,25 @@ class LiveRun:
         self._timers: Final[list[asyncio.TimerHandle]] = []
         #: How the work came to its end; None: it was cut.
         self._outcome: Terminal | None = None
-        self._is_finished = False
         self._task: Final = asyncio.create_task(self._live(), name=f"llmkeep run {run.run_id}")
 
     def __repr__(self) -> str:
-        return f"<LiveRun {self.record.run_id!r}: {self.record.status}, {self._number} events>"
+        return f"<LiveRun {self._pending.run_id!r}: {self.record.status}, {self._number} events>"
 
     # --- from outside ------------------------------------------------------------------------
 
     @property
+    def record(self) -> Run:
+        """As the store has it: what has been told is not true before it is stored."""
+        run = self._running if self.tail.last else self._pending
+        if self.tail.is_over and self._ended is not None:
+            run = self._ended
+        return replace(run, last_event=self.tail.last)
+
+    @property
     def is_ending(self) -> bool:
         """Whether it has been stopped, or has told its end."""
-        return self.stop_code is not None or self._is_finished
+        return self.stop_code is not None or self._ended is not None
 
     @property
     def will_say(self) -> bool:
@@ -189,38 +198,50 @@ class LiveRun:
             self._turn.set()
         return True
 
+    def later(self, seconds: float, callback: Callable[..., object], *arguments: object) -> None:
+        """Call that in so many seconds, if the run is not over then."""
+        loop = asyncio.get_running_loop()
+        self._timers.append(loop.call_later(seconds, callback, *arguments))
+
     # --- its life ----------------------------------------------------------------------------
 
     async def _live(self) -> None:
-        await self._turn.wait()
-        if self.will_say:
-            await self._take_turn()
         try:
+            await self._turn.wait()
+            if self.will_say:
+                await self._take_turn()
             self._finish()
         except Exception as error:
+            # Of the service alone: what the agent does wrong is an end like any other.
             logger.exception("a run cannot tell its end")
             self._given_up(error)
-        await self._pages.settled()
-        for timer in self._timers:
-            timer.cancel()
-        if self._began_at is not None:
-            seconds = asyncio.get_running_loop().time() - self._began_at
-            self._shared.watch.run_ended(self.record, seconds)
-        self.over.set()
-        self._shared.ended(self)
+        try:
+            await self._pages.settled()
+            self._count()
+        finally:
+            for timer in self._timers:
+                timer.cancel()
+            self.over.set()
+            self._shared.ended(self)
 
     async def _take_turn(self) -> None:
         shared = self._shared
         self._began_at = asyncio.get_running_loop().time()
         shared.watch.run_began()
-        with shared.around(self.record):
+        with shared.around(self._pending):
             self._work = work = asyncio.create_task(self._answer())
-            self._timer(shared.run_timeout, self.stop, "timeout")
+            self.later(shared.run_timeout, self.stop, "timeout")
             await asyncio.wait({work, self._abandoned}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 logger.error("the work of a run does not end: it is left to itself")
+                work.add_done_callback(_forget)
             elif not work.cancelled() and (error := work.exception()) is not None:
                 self._failed(error)
+
+    def _count(self) -> None:
+        if self._began_at is not None:
+            seconds = asyncio.get_running_loop().time() - self._began_at
+            self._shared.watch.run_ended(self.record, seconds)
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, ServiceError):
@@ -232,7 +253,7 @@ class LiveRun:
     # --- the work ----------------------------------------------------------------------------
 
     async def _answer(self) -> None:
-        shared, run = self._shared, self.record
+        shared, run = self._shared, self._pending
         placed = self._placed or await shared.placer.at_turn(run, self.asked)
         self._say(placed)
         if self.stop_code is None and shared.is_draining():
@@ -269,8 +290,8 @@ class LiveRun:
 
     def _stop_work(self, work: asyncio.Task[None]) -> None:
         self._ask_to_stop(work, _STOP_TRIES)
-        self._timer(self._shared.patience, work.cancel)
-        self._timer(2 * self._shared.patience, self._abandon)
+        self.later(self._shared.patience, work.cancel)
+        self.later(2 * self._shared.patience, self._abandon)
 
     def _ask_to_stop(self, work: asyncio.Task[None], tries: int) -> None:
         """Let the agent end in order; one that has not begun, or has ended, is not there to ask."""
@@ -278,30 +299,26 @@ class LiveRun:
             return
         if self._handler is None or not tries:
             work.cancel()
-        elif not self._handler.stop(self.record.thread_id):
-            self._timer(_STOP_AGAIN, self._ask_to_stop, work, tries - 1)
+        elif not self._handler.stop(self._pending.thread_id):
+            self.later(_STOP_AGAIN, self._ask_to_stop, work, tries - 1)
 
     def _abandon(self) -> None:
         if not self._abandoned.done():
             self._abandoned.set_result(None)
-
-    def _timer(self, seconds: float, callback: Callable[..., object], *arguments: object) -> None:
-        loop = asyncio.get_running_loop()
-        self._timers.append(loop.call_later(seconds, callback, *arguments))
 
     # --- what it tells -----------------------------------------------------------------------
 
     def _say(self, placed: Placed) -> None:
         """The first events: that it runs, and what was said."""
         fields: dict[str, Any] = {"status": "running", "started_at": self._shared.now()}
-        self._begin(placed.plan, RunChanged(self.record.key, fields))
-        self.record = replace(self.record, **fields)
+        self._running = replace(self._pending, **fields)
+        self._begin(placed.plan, RunChanged(self._pending.key, fields))
         if placed.title:
             title = TitleGiven(self._thread.key, placed.title)
             self._tell(told.thread_title(placed.title), title)
 
     def _begin(self, plan: Plan, *changes: Change) -> None:
-        run = self.record
+        run = self._pending
         self._has_said = True
         self._tell(told.run_started(run.thread_id, run.run_id), *changes)
         resume = bool(self.asked.resume)
@@ -318,14 +335,12 @@ class LiveRun:
         for event in self._fold.closing(waits=waits):
             self._tell(event)
         fields = {**told.fields_of(end, self.stop_code), "ended_at": self._shared.now()}
-        change = RunChanged(self.record.key, fields)
-        self._tell(end, change, is_terminal=True)
-        self._is_finished = True
-        self.record = replace(self.record, **fields)
+        self._tell(end, RunChanged(self._pending.key, fields), is_terminal=True)
+        self._ended = replace(self._running, **fields)
 
     def _terminal(self) -> Terminal:
         """The one terminal event: the agent's, or ours where we ended it."""
-        end, run = self._outcome, self.record
+        end, run = self._outcome, self._pending
         if end is not None and not _is_cancelled(end):
             return end
         if self.stop_code is not None and self.stop_code in told.ENDINGS:
@@ -336,12 +351,13 @@ class LiveRun:
         return told.ended("internal")
 
     def _tell(self, event: Event, *changes: Change, is_terminal: bool = False) -> None:
+        if self._ended is not None:
+            return  # work that was left to itself may still say something
         self._number += 1
         frame = Frame(self._number, told.serialised(event), is_terminal)
         if rows := self._fold.take(event):
             changes = (MessagesPut(self._thread.key, rows), *changes)
         self._pages.add(frame, changes)
-        self.record = replace(self.record, last_event=self._number)
 
     def _given_up(self, error: BaseException) -> None:
         """Nothing of it can be stored any more: its readers get an end that is not stored."""
@@ -351,9 +367,18 @@ class LiveRun:
         self.is_unstored = True
         end = told.ended("unstored")
         fields = {**told.fields_of(end), "ended_at": self._shared.now()}
-        self.record = replace(self.record, **fields, last_event=self.tail.last)
+        self._ended = replace(self._running, **fields)
         self.tail.publish([Frame(self.tail.last + 1, told.serialised(end), is_terminal=True)])
-        self.stop("unstored")
+        if self.stop_code is None:
+            self.stop_code = "unstored"
+            if self._work is not None:
+                self._stop_work(self._work)
+
+
+def _forget(work: asyncio.Task[None]) -> None:
+    """It has ended after all; what it came to makes no difference any more."""
+    if not work.cancelled():
+        work.exception()
 
 
 def _is_cancelled(end: Terminal) -> bool:

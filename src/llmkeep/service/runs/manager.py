@@ -183,12 +183,22 @@ class Runs:
         task = asyncio.create_task(self._start(user, asked))
         self._starting[task] = user, asked.thread_id, asked.run_id
         task.add_done_callback(self._started)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(self._started_for_nobody)
+            raise
 
     def _started(self, task: asyncio.Task[Run]) -> None:
         del self._starting[task]
         if not task.cancelled():
             task.exception()  # whoever asked was told, or is gone
+
+    def _started_for_nobody(self, task: asyncio.Task[Run]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            live = self._live.get(_key(task.result()))
+            if live is not None:
+                live.attendance.starter_is_late()
 
     async def _start(self, user: str, asked: RunRequest) -> Run:
         loop = asyncio.get_running_loop()
@@ -250,7 +260,7 @@ class Runs:
         if supersedes:
             for each in before:
                 each.stop("superseded")
-        asyncio.get_running_loop().call_later(STARTER_PATIENCE, live.attendance.starter_is_late)
+        live.later(STARTER_PATIENCE, live.attendance.starter_is_late)
         return live.record
 
     async def _known(self, user: str, asked: RunRequest) -> Run | None:
@@ -292,7 +302,7 @@ class Runs:
         """Let no run start, give those that run so many seconds to end, and then stop them."""
         self.begin_drain()
         if self._starting:
-            await asyncio.wait([*self._starting])
+            await asyncio.wait([*self._starting], timeout=deadline + self._shared.patience)
         await _over([*self._live.values()], deadline)
         for each in [*self._live.values()]:
             each.stop("shutdown")
@@ -361,7 +371,8 @@ def _busy(line: Line) -> Conflict:
 
 def _said(line: Line, supersedes: bool) -> frozenset[str]:
     """Ids of messages that runs of the line have said, or will."""
-    saying = line.runs[:1] if supersedes else [each for each in line.runs if each.will_say]
+    staying = line.runs[:1] if supersedes else line.runs
+    saying = [each for each in staying if each.will_say]
     return frozenset(message.id for each in saying for message in each.asked.messages)
 
 

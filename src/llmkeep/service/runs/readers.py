@@ -10,15 +10,19 @@ compacted gives instead the first event, a snapshot of the messages, and the ter
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Final, Protocol, Self, final
 
 from llmkeep.service.interfaces import Store
-from llmkeep.service.records import Frame, Run
+from llmkeep.service.records import UNFINISHED, Frame, Run
 
+from .events import ended, serialised
 from .live_run import LiveRun
 from .snapshot import snapshot
+
+logger = logging.getLogger(__name__)
 
 #: Events that are read from the store at a time.
 PAGE: Final = 500
@@ -46,7 +50,7 @@ class Reader:
         live: the run, if it lives.
         after: the number of the last event that the reader has; 0: none.
         is_starter: whether it is the connection of the request that started the run.
-        mend: brings a run to its end that is not ended in the store and does not live.
+        mend: brings a run to its end that could not be stored; gives its last events.
         watch: told of the reader.
     """
 
@@ -103,11 +107,18 @@ class Reader:
         return frames
 
     async def _next(self) -> Sequence[Frame]:
-        if self._live is None:
+        if self._live is not None:
+            await self._live.tail.more(self._number)
+            frames = self._live.tail.behind(self._number)
+            if frames is not None:
+                return frames
+        try:
             return await self._stored()
-        await self._live.tail.more(self._number)
-        frames = self._live.tail.behind(self._number)
-        return frames if frames is not None else await self._stored()
+        except Exception:
+            # A stream that just ends would count as a success. It keeps the number it has: who
+            # comes again with that number goes on from there.
+            logger.exception("a run cannot be read")
+            return [Frame(self._number, serialised(ended("unread")), is_terminal=True)]
 
     def _told(self, frames: Sequence[Frame]) -> Sequence[Frame]:
         if not frames or frames[-1].is_terminal:
@@ -129,7 +140,7 @@ class Reader:
     async def _mended(self) -> Sequence[Frame]:
         """No more events, and no end: a run that could not be stored is brought to its end."""
         run = await self._store.run(self._run.user, self._run.thread_id, self._run.run_id)
-        if run is None or run.status not in ("pending", "running"):
+        if run is None or run.status not in UNFINISHED:
             return ()
         return [each for each in await self._mend(run) if each.number > self._number]
 
