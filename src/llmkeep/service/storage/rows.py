@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -37,8 +38,8 @@ def to_json(value: object) -> str:
 
 
 def fold(text: str) -> str:
-    """Text as it is searched: without a difference of upper and lower case."""
-    return text.casefold()
+    """Text as it is searched: without a difference of case, width or how accents are written."""
+    return unicodedata.normalize("NFKC", text.casefold())
 
 
 def as_thread(row: Row) -> Thread:

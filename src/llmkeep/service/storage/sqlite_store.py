@@ -11,7 +11,6 @@ SQLite's own is in `database`.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +39,12 @@ from .rows import (
     to_number,
 )
 
-#: So many words of a query are looked for.
+#: So many words of a query are looked for, and so many characters of each.
 MAX_WORDS: Final = 8
+MAX_WORD: Final = 200
+
+#: The largest number that SQLite keeps.
+_LARGEST: Final = 2**63 - 1
 
 #: For so long the tokens of purged threads are remembered: longer than any limit looks back.
 TOKENS_KEPT: Final = timedelta(days=2)
@@ -337,13 +340,16 @@ def _cursor(thread: Thread) -> str:
 def _place(cursor: str) -> dict[str, int]:
     try:
         place = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars="-_", validate=True)
-        updated_at, key = place.decode().split(".")
-        return {"updated_at": int(updated_at), "key": int(key)}
-    except (ValueError, binascii.Error):
+        updated_at, key = (int(part) for part in place.decode().split("."))
+        if max(updated_at, key) > _LARGEST:
+            raise ValueError(place)
+    except ValueError:
         raise Invalid("the cursor is none of ours: leave it out", code="invalid_cursor") from None
+    return {"updated_at": updated_at, "key": key}
 
 
 def _pattern(word: str) -> str:
+    word = word[:MAX_WORD]
     for special in ("\\", "%", "_"):
         word = word.replace(special, f"\\{special}")
     return f"%{word}%"
