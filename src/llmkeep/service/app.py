@@ -107,7 +107,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
                 around=_around(tracing),
             )
         )
-        await stack.enter_async_context(_janitor(store, handlers, settings))
+        janitor = await stack.enter_async_context(_janitor(store, handlers, settings))
         app.state.service = service = Service(
             settings=settings,
             store=store,
@@ -116,6 +116,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             limiter=UserLimits(settings, store),
             metrics=metrics,
             board=board,
+            janitor=janitor,
         )
         stack.callback(service.begin_drain)
         yield

@@ -59,7 +59,7 @@ async def test_leaving_cancels_the_run_and_the_providers_connection(
 
 
 async def test_leaving_a_run_that_goes_on(client: Client, scripted: Scripted) -> None:
-    """With on_disconnect=continue the run goes on, and can be read from the event that is missing."""
+    """With on_disconnect=continue the run goes on, and is read from the next event on."""
     scripted.say(Text("Hel"), gate := Gate(), Text("lo"))
     body = run_input("t", "hi", run_id="r")
     async with client.post(body, on_disconnect="continue") as stream:
@@ -93,7 +93,7 @@ async def test_another_body_is_a_conflict(client: Client, scripted: Scripted) ->
 
 
 async def test_a_thread_that_is_busy_rejects(client: Client, scripted: Scripted) -> None:
-    """With multitask_strategy=reject a second message is refused, with the run that is under way."""
+    """With multitask_strategy=reject a second message is refused, naming the run under way."""
     scripted.say(gate := Gate(), Text("Hello"))
     async with client.post(run_input("t", "hi", run_id="r")) as stream:
         await stream.next()
@@ -150,24 +150,25 @@ async def test_pictures_are_refused_and_forgiven(client: Client, scripted: Scrip
 
 async def test_limits_are_kept(start: Start, scripted: Scripted) -> None:
     """Too many requests and runs, and too long messages, have their answers; joining has none."""
-    async with start(requests_per_minute=5, concurrent_runs=1, message_characters=10) as app:
-        async with Client(app.address) as client:
-            scripted.say(gate := Gate(), Text("Hello"))
-            body = run_input("t", "hi")
-            async with client.post(body) as stream:
-                await stream.next()
-                problem = await refused(client, run_input("u", "hi"))
-                assert (problem["status"], problem["code"]) == (429, "too_many_runs")
-                async with client.post(body) as joined:
-                    await joined.next()
-                gate.opened.set()
-                await stream.rest()
-            problem = await refused(client, run_input("t", "x" * 11))
-            assert (problem["status"], problem["code"]) == (413, "too_large")
+    limits = {"requests_per_minute": 6, "concurrent_runs": 1, "message_characters": 10}
+    scripted.say(gate := Gate(), Text("Hello"))
+    body = run_input("t", "hi")
+    async with start(**limits) as app, Client(app.address) as client:
+        async with client.post(body) as stream:
+            await stream.next()
+            problem = await refused(client, run_input("u", "hi"))
+            assert (problem["status"], problem["code"]) == (429, "too_many_runs")
+            async with client.post(body) as joined:
+                await joined.next()
+            gate.opened.set()
+            await stream.rest()
+        problem = await refused(client, run_input("t", "x" * 11))
+        assert (problem["status"], problem["code"]) == (413, "too_large")
+        for _ in range(2):
             await refused(client, run_input("t"))
-            answer = await client.http.post("/api/agent", json=run_input("t", "hi"))
-            assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
-            assert int(answer.headers["retry-after"]) > 0
+        answer = await client.http.post("/api/agent", json=run_input("t", "hi"))
+        assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+        assert int(answer.headers["retry-after"]) > 0
 
 
 async def test_a_long_message_that_is_there_already(start: Start, scripted: Scripted) -> None:

@@ -122,7 +122,8 @@ def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
 def test_empty_things_that_every_client_sends_are_fine() -> None:
     """Empty tools, context, state and properties mean what their absence means."""
     nothing = {"tools": None, "context": None, "state": None, "forwardedProps": None}
-    for more in ({}, nothing, {"state": []}, {"resume": []}, {"resume": None}):
+    several: list[dict[str, Any]] = [{}, nothing, {"state": []}, {"resume": []}, {"resume": None}]
+    for more in several:
         assert ask(body(**more)).request.messages
 
 

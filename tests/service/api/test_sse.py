@@ -153,7 +153,7 @@ async def test_a_reader_that_takes_nothing_is_dropped(caplog: pytest.LogCaptureF
 
     caplog.set_level(logging.INFO)
     async with served(app) as server:
-        reader, writer = await connect(server)
+        _reader, writer = await connect(server)
         writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
         await asyncio.wait_for(source.left.wait(), PATIENCE)
         assert not server.server_state.connections

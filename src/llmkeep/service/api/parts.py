@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llmkeep.service.agent import ServiceHandlers
     from llmkeep.service.observability import Metrics
     from llmkeep.service.runs import Runs
+    from llmkeep.service.storage.janitor import Janitor
 
     from .cache_board import CacheBoard
 
@@ -37,6 +38,7 @@ class Service:
     limiter: UserLimits
     metrics: Metrics
     board: CacheBoard
+    janitor: Janitor
     drop_connection: Callable[[Any], bool] = lambda _client: False
     """Closes the connection of this client (`scope["client"]`) at once, where the server can."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
