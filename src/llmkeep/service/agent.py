@@ -50,13 +50,13 @@ class ConfiguredModel:
 class ServiceHandlers:
     """Gives each run its handler; lives as long as the service.
 
-    The default model is what settings or environment say, else the one in the box. It is looked
-    for when it is first needed: a server of one's own that has to be asked may not be up yet.
+    Without `models` there is one: what settings or environment say, else the one in the box. It is
+    looked for when it is first needed: a server of one's own that is asked may not be up yet.
 
     Args:
         memory: where the model's memory is kept.
         sessions: makes database sessions; tools get it as `runtime.context.db_session`.
-        models: further models that users may choose, `provider:model` each.
+        models: those that users may choose, `model` or `provider:model`; the first is the default.
         observe: entered around each call of a model and of a tool.
 
     Raises SettingsError for a model of an unknown provider.
@@ -73,9 +73,9 @@ class ServiceHandlers:
         self.memory: Final = memory
         self.sessions: Final = sessions
         self.observe: Final[Observe] = observe or _unobserved
-        self._further: Final = [_further(name) for name in models]
-        self._picks: Mapping[str, Pick] = {each.model: each for each in self._further}
-        self._default: Pick | None = None
+        picks = [_configured(name) for name in models]
+        self._picks: Mapping[str, Pick] = {each.model: each for each in picks}
+        self._default: Pick | None = picks[0] if picks else None
         # For the single flight alone: a server may have to be asked, which blocks.
         self._looking: Final = ClientCache[None, Pick](
             lambda _: configured(None, None, settings) or in_this_process(), name="default model"
@@ -84,9 +84,14 @@ class ServiceHandlers:
         self._keys: Final[dict[str, InstanceKey]] = {}
 
     async def models(self) -> Sequence[ConfiguredModel]:
-        """Those that users may choose, the default one first. Raises Unavailable without any."""
+        """Those that users may choose, the default one first.
+
+        Raises Unavailable where there is none, since a server that has to be asked is down.
+        """
         default = await self._default_pick()
-        return [_shown(each, is_default=each is default) for each in self._picks.values()]
+        return [
+            _shown(each, is_default=each.model == default.model) for each in self._picks.values()
+        ]
 
     async def name(self, model: str | None) -> str:
         """The model's id; None: the default one's.
@@ -123,10 +128,9 @@ class ServiceHandlers:
             await self.memory.adelete_thread(thread)
 
     async def _pick(self, model: str | None) -> Pick:
+        default = await self._default_pick()
         if model is None:
-            return await self._default_pick()
-        if model not in self._picks:
-            await self._default_pick()
+            return default
         try:
             return self._picks[model]
         except KeyError:
@@ -145,9 +149,7 @@ class ServiceHandlers:
                 raise Unavailable(
                     f"{error}; start it, or name a model in {variable}", code="no_model"
                 ) from error
-            self._picks = {self._default.model: self._default} | {
-                each.model: each for each in self._further if each.model != self._default.model
-            }
+            self._picks = {self._default.model: self._default}
         return self._default
 
 
@@ -237,7 +239,7 @@ def _answer_of(message: Message, names: Mapping[str | None, str]) -> ToolMessage
     )
 
 
-def _further(name: str) -> Pick:
+def _configured(name: str) -> Pick:
     try:
         pick = configured(name, None, settings)
     except LLMKeepError as error:
