@@ -22,6 +22,8 @@ export const en = {
     dismiss: "Dismiss",
     offline: "The server cannot be reached. Check that it runs and that you are connected.",
     unexpected: "Something went wrong. Try again.",
+    /** Two sentences, one after the other. */
+    inOne: (one: string, other: string) => `${one} ${other}`,
     retryAfter: (seconds: number) => `Try again in ${count(seconds, "second", "seconds")}.`,
   },
   /** Instead of what the server says, by its code. In English it says enough by itself. */

@@ -16,6 +16,7 @@ export const zh: Texts = {
     dismiss: "知道了",
     offline: "无法连接服务器。请确认服务器正在运行，网络也已连通。",
     unexpected: "出了点问题，请重试。",
+    inOne: (one, other) => `${one}${other}`,
     retryAfter: (seconds) => `请在 ${number(seconds)} 秒后重试。`,
   },
   problems: {

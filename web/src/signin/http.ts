@@ -111,6 +111,6 @@ export function explain(error: unknown): string {
   const { common, problems } = texts();
   if (error instanceof Offline) return common.offline;
   if (!(error instanceof ApiProblem)) return common.unexpected;
-  const wait = error.retryAfter === null ? "" : ` ${common.retryAfter(error.retryAfter)}`;
-  return `${problems[error.code] ?? (error.detail || common.unexpected)}${wait}`;
+  const what = problems[error.code] ?? (error.detail || common.unexpected);
+  return error.retryAfter === null ? what : common.inOne(what, common.retryAfter(error.retryAfter));
 }

@@ -135,9 +135,7 @@ function OutOfDate({ error }: { error: unknown }) {
   const t = useTexts();
   return (
     <div className={styles.stale} role="status">
-      <p>
-        {t.threads.refreshFailed} {explain(error)}
-      </p>
+      <p>{t.common.inOne(t.threads.refreshFailed, explain(error))}</p>
       <Button kind="quiet" onClick={() => void threadStore.load()}>
         {t.common.retry}
       </Button>

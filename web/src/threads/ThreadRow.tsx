@@ -114,12 +114,16 @@ function TitleField({ thread, onDone }: { thread: Thread; onDone(isByKey: boolea
   const was = thread.title ?? "";
   const [title, setTitle] = useState(was);
   const field = useRef<HTMLInputElement>(null);
+  const isOver = useRef(false);
 
   useEffect(() => field.current?.select(), []);
 
-  function save(isByKey: boolean) {
+  function end(isSaved: boolean, isByKey: boolean) {
+    // A field that goes away loses the focus first: that is no second end.
+    if (isOver.current) return;
+    isOver.current = true;
     const wanted = title.trim();
-    if (wanted !== "" && wanted !== was) void threadStore.rename(thread, wanted);
+    if (isSaved && wanted !== "" && wanted !== was) void threadStore.rename(thread, wanted);
     onDone(isByKey);
   }
 
@@ -128,7 +132,7 @@ function TitleField({ thread, onDone }: { thread: Thread; onDone(isByKey: boolea
       className={styles.rename}
       onSubmit={(event: FormEvent) => {
         event.preventDefault();
-        save(true);
+        end(true, true);
       }}
     >
       <input
@@ -138,11 +142,11 @@ function TitleField({ thread, onDone }: { thread: Thread; onDone(isByKey: boolea
         maxLength={LONGEST_TITLE}
         value={title}
         onChange={(event) => setTitle(event.target.value)}
-        onBlur={() => save(false)}
+        onBlur={() => end(true, false)}
         onKeyDown={(event) => {
           event.stopPropagation();
           // Escape and Enter belong to the input method while it composes.
-          if (event.key === "Escape" && !event.nativeEvent.isComposing) onDone(true);
+          if (event.key === "Escape" && !event.nativeEvent.isComposing) end(false, true);
         }}
       />
     </form>

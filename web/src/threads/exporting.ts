@@ -24,7 +24,7 @@ export async function exportThread(thread: Thread, format: Format): Promise<void
 export function fileName(title: string, format: Format): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what has to go
   const clean = title.replace(/[\u0000-\u001f<>:"/\\|?*]+/g, " ").replace(/\s+/g, " ");
-  const name = [...clean.trim().replace(/^\.+/, "")].slice(0, 80).join("").trim();
+  const name = [...clean.replace(/^[.\s]+/, "")].slice(0, 80).join("").trim();
   return `${name || "conversation"}.${ENDINGS[format]}`;
 }
 

@@ -2,6 +2,7 @@
 
 import { useEffect, useState } from "react";
 
+import { onSignedIn } from "../signin/session";
 import { threadStore, useThreads } from "./store";
 
 const BUSY_POLL = 4_000;
@@ -16,7 +17,11 @@ export function useFreshList(): void {
       if (document.visibilityState === "visible") void threadStore.load();
     };
     document.addEventListener("visibilitychange", onVisible);
-    return () => document.removeEventListener("visibilitychange", onVisible);
+    const forget = onSignedIn(() => void threadStore.load());
+    return () => {
+      document.removeEventListener("visibilitychange", onVisible);
+      forget();
+    };
   }, []);
 
   useEffect(() => {

@@ -9,7 +9,7 @@ import { createStore } from "zustand/vanilla";
 import type { Thread } from "../api/types";
 import { texts } from "../i18n";
 import { ApiProblem, explain, request, requestJson } from "../signin/http";
-import { onSignedIn, onSignedOut } from "../signin/session";
+import { onSignedOut } from "../signin/session";
 import { dismiss, toast } from "../theme/toasts";
 import { append, type Page, renew, withoutThread, withThread } from "./list";
 
@@ -262,7 +262,6 @@ function reset(): void {
 }
 
 onSignedOut(reset);
-onSignedIn(() => void load());
 otherTabs?.addEventListener("message", () => void load());
 
 export const threadStore = {
