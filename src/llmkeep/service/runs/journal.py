@@ -200,11 +200,11 @@ class Journal:
             if not self._is_closing and (early := last + self._interval - loop.time()) > 0:
                 await asyncio.sleep(early)
             last = loop.time()
-            waiting, self._waiting = self._waiting, {}
-            await self._write_all([*waiting])
+            await self._write_all()
 
-    async def _write_all(self, waiting: Sequence[Pages]) -> None:
-        """Write what these have, in one transaction, or else one by one."""
+    async def _write_all(self) -> None:
+        """Write what there is, in one transaction, or else run by run."""
+        waiting, self._waiting = [*self._waiting], {}
         error = await self._tried(waiting)
         if error is None:
             return

@@ -20,8 +20,7 @@ TAIL_CHARACTERS: Final = 256 * 1024
 class Tail:
     """Lives as long as its run, or the last reader that follows it."""
 
-    def __init__(self, limit: int = TAIL_CHARACTERS) -> None:
-        self._limit: Final = limit
+    def __init__(self) -> None:
         self._frames: list[Frame] = []
         self._characters = 0
         self._last = 0
@@ -46,7 +45,7 @@ class Tail:
         self._characters += sum(len(frame.data) for frame in frames)
         self._last = frames[-1].number
         self._is_over = frames[-1].is_terminal
-        if self._characters > 2 * self._limit:
+        if self._characters > 2 * TAIL_CHARACTERS:
             self._drop()
         for each in self._waiting:
             if not each.done():
@@ -61,19 +60,18 @@ class Tail:
 
     async def more(self, number: int) -> None:
         """Wait for an event after `number`, or the end."""
-        if self._last > number or self._is_over:
-            return
-        woken = asyncio.get_running_loop().create_future()
-        self._waiting.add(woken)
-        try:
-            await woken
-        finally:
-            self._waiting.discard(woken)
+        while self._last <= number and not self._is_over:
+            woken = asyncio.get_running_loop().create_future()
+            self._waiting.add(woken)
+            try:
+                await woken
+            finally:
+                self._waiting.discard(woken)
 
     def _drop(self) -> None:
         """Hold the last of them alone."""
         count, held = len(self._frames), 0
-        while count > 1 and held < self._limit:
+        while count > 1 and held < TAIL_CHARACTERS:
             count -= 1
             held += len(self._frames[count].data)
         del self._frames[:count]
