@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from llmkeep.service.interfaces import EventsAdded, MessagesPut, RunChanged
+from llmkeep.service.interfaces import Change, EventsAdded, MessagesPut, RunChanged
 from llmkeep.service.records import Frame, Message, Run, RunRequest, Thread
 from llmkeep.service.storage.sqlite_store import SqliteStore
 
@@ -57,7 +57,7 @@ async def finish(
 ) -> None:
     """The run has been, with so many events."""
     ended = {"status": "success", "started_at": at, "ended_at": at, **fields}
-    changes = [EventsAdded(run.key, frames(1, events)), RunChanged(run.key, ended)]
+    changes: list[Change] = [EventsAdded(run.key, frames(1, events)), RunChanged(run.key, ended)]
     await store.write(changes)
 
 

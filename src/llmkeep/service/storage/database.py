@@ -134,8 +134,8 @@ class Database:
         # One step on the connection's thread, whoever waits for it: nothing stays open.
         try:
             return await _rows(self._connection(connection), statement, values)
-        except sqlite3.Error as error:
-            raise _unavailable(error) from error
+        except sqlite3.DatabaseError as error:
+            raise _refusal(error) from error
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Do `work` in a transaction: whole or not at all, also when the caller is cancelled."""
@@ -154,10 +154,8 @@ class Database:
                 with suppress(ValueError, sqlite3.Error):
                     await connection.rollback()
                 raise
-        except sqlite3.IntegrityError:
-            raise
-        except sqlite3.Error as error:
-            raise _unavailable(error) from error
+        except sqlite3.DatabaseError as error:
+            raise _refusal(error) from error
         return result
 
     def _connection(self, index: int) -> aiosqlite.Connection:
@@ -174,7 +172,10 @@ async def _rows(
     return cast("Sequence[Row]", rows)
 
 
-def _unavailable(error: sqlite3.Error) -> Unavailable:
+def _refusal(error: sqlite3.DatabaseError) -> Exception:
+    """What is told of it: faults of the file by `Unavailable`, faults of ours as they are."""
+    if type(error) not in (sqlite3.OperationalError, sqlite3.DatabaseError):
+        return error
     return Unavailable(
         f"the service's data cannot be read or written ({error}): look at its disk, and try again",
         code="store_unavailable",

@@ -282,7 +282,8 @@ class SqliteStore:
 
     async def unfinished_runs(self) -> Sequence[Run]:
         """Of all users, oldest first: what a process that was killed has left."""
-        return [as_run(row) for row in await self._database.scan(statements.UNFINISHED_RUNS)]
+        rows = await self._database.scan(statements.UNFINISHED_RUNS)
+        return [as_run(row) for row in sorted(rows)]  # whose first column is the number
 
     async def tokens_since(self, user: str, moment: datetime) -> int:
         """The tokens of the user's runs that were made since then, those of purged ones too.

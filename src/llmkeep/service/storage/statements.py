@@ -341,7 +341,10 @@ LAST_RUN: Final = Statement(
     .order_by(runs.c.key.desc())
     .limit(literal_column("1"))
 )
-UNFINISHED_RUNS: Final = Statement(_runs().where(_is_unfinished).order_by(runs.c.key))
+# In the order of the index of those: the others are not looked through.
+UNFINISHED_RUNS: Final = Statement(
+    _runs().where(_is_unfinished).order_by(runs.c.thread_key, runs.c.key)
+)
 _spent: Final = union_all(
     *(
         select(table.c.tokens).where(
