@@ -137,6 +137,7 @@ def test_an_exception_comes_with_its_traceback_and_without_variables(form: str):
         logger.exception("it failed")
     text = stream.getvalue()
     assert "ValueError: broken 21" in text
+    assert text.count("test_logs.py") == 1
     assert "test_logs.py" in text
     assert 'secret = "variable-of-the-frame"' not in text.replace("\\", "")
 

@@ -315,7 +315,9 @@ async def test_a_stream_is_sent_on_by_no_coroutine_of_ours() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         start = send({"type": "http.response.start", "status": 200, "headers": []})
         assert start is given
-        assert send({"type": "http.response.body", "body": b"x", "more_body": True}) is given
+        part = {"type": "http.response.body", "body": b"x", "more_body": True}
+        assert send(part) is given
+        assert part.keys() == {"type", "body", "more_body"}
 
     await _guarded(app)(_scope("GET"), _receiving(iter([])), lambda message: given)
 
