@@ -25,8 +25,9 @@ router: Final = APIRouter(tags=["agent"])
     "/api/agent",
     operation_id="run_agent",
     summary="Say something, and read the answer as it is made",
+    status_code=200,
     response_class=EventStream,
-    responses=problems(401, 403, 404, 409, 413, 415, 422, 429, 503),
+    responses=problems(404, 409, 413, 415, 429),
 )
 async def run_agent(
     request: Request,

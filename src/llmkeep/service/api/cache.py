@@ -21,7 +21,7 @@ INTERVAL: Final = 1.0
 router: Final = APIRouter(prefix="/api/cache", tags=["cache"])
 
 
-@router.get("", operation_id="read_cache", responses=problems(401))
+@router.get("", operation_id="read_cache", responses=problems())
 async def read_cache(service: Parts, _who: User) -> CacheNow:
     """All caches of the process, and a row for each instance."""
     return service.board.now()
@@ -30,15 +30,16 @@ async def read_cache(service: Parts, _who: User) -> CacheNow:
 @router.get(
     "/stream",
     operation_id="stream_cache",
+    status_code=200,
     response_class=EventStream,
-    responses=problems(401),
+    responses=problems(),
 )
 async def stream_cache(service: Parts, _who: User) -> EventStream:
     """The same, about each second, for as long as somebody listens."""
     return EventStream(_looks(service), drop=service.drop_connection)
 
 
-@router.post("/clear", operation_id="clear_cache", responses=problems(401, 403, 415, 429))
+@router.post("/clear", operation_id="clear_cache", responses=problems(415, 429))
 async def clear_cache(
     service: Parts, _administrator: Administrator, _who: CountedUser
 ) -> CacheCleared:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 import llmkeep
 
+from . import schemas as shapes
 from .asking import AgentInput
 from .problems import MEDIA_TYPE
 
@@ -26,6 +27,9 @@ _REFUSALS: Final = {
     429: "Above a limit (`rate_limited`, `too_many_runs`, `tokens_spent`); see `Retry-After`.",
     503: "Not now (`draining`, `unavailable`).",
 }
+
+#: Of every route that wants a user.
+_EVERYWHERE: Final = (401, 403, 422, 503)
 
 _DESCRIPTION: Final = """\
 An agent behind HTTP. `POST /api/agent` speaks AG-UI 1.0; what is beside it has the names that
@@ -44,11 +48,11 @@ _TAGS: Final = [
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Which refusals a route has."""
+    """Which refusals a route has, beside those that all have."""
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {"description": _REFUSALS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in statuses
+        for status in sorted({*_EVERYWHERE, *statuses})
     }
 
 
@@ -77,7 +81,15 @@ def _document(app: FastAPI) -> dict[str, Any]:
     event = TypeAdapter(Event).json_schema(ref_template=template)
     for schema in (body, event):
         schemas.update(schema.pop("$defs", {}))
-    schemas["AgentInput"], schemas["Event"] = body, event
+    schemas |= {
+        "AgentInput": body,
+        "Event": event,
+        "Problem": shapes.Problem.model_json_schema(ref_template=template),
+    }
+    for name, schema in schemas.items():
+        if "examples" in schema and (model := getattr(shapes, name, None)):
+            # FastAPI has dropped what is null in them.
+            schema["examples"] = model.model_config["json_schema_extra"]["examples"]
     post = document["paths"]["/api/agent"]["post"]
     post["requestBody"] = {
         "required": True,

@@ -16,7 +16,7 @@ from .sse import EventStream
 router: Final = APIRouter(prefix="/api/threads/{thread_id}/runs", tags=["runs"])
 
 
-@router.get("", operation_id="list_runs", responses=problems(401, 404, 422))
+@router.get("", operation_id="list_runs", responses=problems(404))
 async def list_runs(
     service: Parts, thread: OwnThread, limit: Annotated[int, Query(ge=1, le=100)] = 20
 ) -> RunList:
@@ -25,7 +25,7 @@ async def list_runs(
     return RunList(runs=[Run.of(each) for each in runs])
 
 
-@router.get("/{run_id}", operation_id="read_run", responses=problems(401, 404, 422))
+@router.get("/{run_id}", operation_id="read_run", responses=problems(404))
 async def read_run(service: Parts, who: User, thread_id: PathId, run_id: PathId) -> Run:
     """A run as it is now."""
     return Run.of(await service.runs.find(who.user, thread_id, run_id))
@@ -34,8 +34,9 @@ async def read_run(service: Parts, who: User, thread_id: PathId, run_id: PathId)
 @router.get(
     "/{run_id}/stream",
     operation_id="stream_run",
+    status_code=200,
     response_class=EventStream,
-    responses=problems(401, 404, 422),
+    responses=problems(404),
 )
 async def stream_run(
     service: Parts,
@@ -60,7 +61,7 @@ async def stream_run(
 @router.post(
     "/{run_id}/cancel",
     operation_id="cancel_run",
-    responses=problems(401, 403, 404, 415, 422),
+    responses=problems(404, 415),
 )
 async def cancel_run(
     service: Parts, who: User, thread_id: PathId, run_id: PathId, *, wait: bool = True

@@ -21,7 +21,7 @@ async def read_config(service: Parts) -> Config:
     return Config(version=llmkeep.__version__, sign_in=service.settings.sign_in)
 
 
-@router.get("/me", operation_id="read_me", responses=problems(401))
+@router.get("/me", operation_id="read_me", responses=problems())
 async def read_me(service: Parts, who: User) -> Me:
     """Who you are here, and how much you may do."""
     settings = service.settings
@@ -38,7 +38,7 @@ async def read_me(service: Parts, who: User) -> Me:
     )
 
 
-@router.get("/models", operation_id="list_models", responses=problems(401, 503))
+@router.get("/models", operation_id="list_models", responses=problems())
 async def list_models(service: Parts, _who: User) -> ModelList:
     """The models to choose from, the default first."""
     return ModelList(

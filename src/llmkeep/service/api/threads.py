@@ -40,7 +40,7 @@ Limit = Annotated[int, Query(ge=1, le=100)]
     response_model=Thread,
     responses={
         200: {"model": Thread, "description": "It was there (`if_exists: do_nothing`)."},
-        **problems(401, 403, 409, 413, 415, 422, 429),
+        **problems(409, 413, 415, 429),
     },
 )
 async def create_thread(
@@ -65,7 +65,7 @@ async def create_thread(
     return Thread.of(thread)
 
 
-@router.get("", operation_id="list_threads", responses=problems(401, 422))
+@router.get("", operation_id="list_threads", responses=problems())
 async def list_threads(
     service: Parts,
     who: User,
@@ -80,7 +80,7 @@ async def list_threads(
     )
 
 
-@router.get("/{thread_id}", operation_id="read_thread", responses=problems(401, 404, 422))
+@router.get("/{thread_id}", operation_id="read_thread", responses=problems(404))
 async def read_thread(service: Parts, thread: OwnThread) -> ThreadNow:
     """A conversation, and the run that is under way in it."""
     run = service.runs.active(thread.user, thread.thread_id)
@@ -90,7 +90,7 @@ async def read_thread(service: Parts, thread: OwnThread) -> ThreadNow:
 @router.patch(
     "/{thread_id}",
     operation_id="rename_thread",
-    responses=problems(401, 403, 404, 413, 415, 422, 429),
+    responses=problems(404, 413, 415, 429),
 )
 async def rename_thread(
     change: ThreadChange, service: Parts, _who: CountedUser, thread: OwnThread
@@ -99,9 +99,7 @@ async def rename_thread(
     return Thread.of(await service.store.rename_thread(thread, change.title))
 
 
-@router.delete(
-    "/{thread_id}", operation_id="delete_thread", responses=problems(401, 403, 404, 422, 429)
-)
+@router.delete("/{thread_id}", operation_id="delete_thread", responses=problems(404, 429))
 async def delete_thread(service: Parts, _who: CountedUser, thread: OwnThread) -> ThreadDeleted:
     """Stop what runs in it, and hide it; it is gone for good when the undo time is over."""
     await service.runs.stop_thread(thread.user, thread.thread_id)
@@ -115,7 +113,7 @@ async def delete_thread(service: Parts, _who: CountedUser, thread: OwnThread) ->
 @router.post(
     "/{thread_id}/restore",
     operation_id="restore_thread",
-    responses=problems(401, 403, 404, 415, 422, 429),
+    responses=problems(404, 415, 429),
 )
 async def restore_thread(service: Parts, who: CountedUser, thread_id: PathId) -> Thread:
     """Undo a deletion; a thread that is not deleted stays as it is."""
@@ -127,9 +125,7 @@ async def restore_thread(service: Parts, who: CountedUser, thread_id: PathId) ->
     return Thread.of(thread)
 
 
-@router.get(
-    "/{thread_id}/messages", operation_id="list_messages", responses=problems(401, 404, 422)
-)
+@router.get("/{thread_id}/messages", operation_id="list_messages", responses=problems(404))
 async def list_messages(service: Parts, thread: OwnThread) -> MessageList:
     """All messages, of all branches, oldest first."""
     messages = await service.store.messages(thread)
@@ -145,7 +141,7 @@ async def list_messages(service: Parts, thread: OwnThread) -> MessageList:
             "description": "An attachment.",
             "content": {"text/markdown": {"schema": {"type": "string"}}},
         },
-        **problems(401, 404, 422),
+        **problems(404),
     },
 )
 async def export_thread(
