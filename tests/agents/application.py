@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -13,6 +12,8 @@ from ag_ui.core import Event, ToolCallResultEvent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from llmkeep.agents import StatefulAgent, Turn
+from llmkeep.agents.answers import UNREADABLE
+from llmkeep.agents.translate import arguments_of
 from tests.agents.events import assert_well_formed
 from tests.support.scripted_signal import PATIENCE
 from tests.support.scripted_talk import Heard
@@ -42,6 +43,8 @@ class Application:
         self.head: str | None = None
         #: Which heads the agent asked the history of.
         self.loaded: list[str | None] = []
+        #: Whether the last run did not come to its end.
+        self.is_cut = False
         self._said = 0
 
     # --- what a person does ---
@@ -73,7 +76,7 @@ class Application:
             self.loaded.append(parent)
             return self.path(parent)
 
-        return Turn(new, parent, load, self.beside(parent))
+        return Turn(new, parent, load, self.beside(parent), self.is_cut)
 
     async def read(self, question: Any, *, earlier: Iterable[str] = (), **more: Any) -> Heard:
         """Run to the end; its events must be in order, whatever they are."""
@@ -165,10 +168,10 @@ def _message(row: Row) -> BaseMessage:
             return HumanMessage(row.content, id=row.id)
         case "tool":
             return ToolMessage(row.content, id=row.id, tool_call_id=row.answers)
-    calls = [
-        {"id": call, "name": name, "args": json.loads(arguments or "{}")}
-        for call, (name, arguments) in row.calls.items()
-    ]
+    calls = []
+    for call, (name, came) in row.calls.items():
+        if UNREADABLE not in (read := arguments_of(came or "{}", is_cut=True)):
+            calls.append({"id": call, "name": name, "args": read})
     return AIMessage(row.content, id=row.id, tool_calls=calls)
 
 

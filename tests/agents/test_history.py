@@ -362,7 +362,7 @@ async def test_the_application_may_have_answered_what_the_memory_has_not(applica
 async def test_of_several_results_an_application_may_know_the_last_alone(
     known, application, scripted
 ):
-    """After a crash: what it does not know is told as lost, not known to the model alone."""
+    """After a run that was cut: what it does not know is told as lost, and the model agrees."""
     scripted.say(Call(0, "c1", "add", '{"a": 1}'), Call(1, "c2", "add", '{"a": 2}'))
     scripted.say(Broken.RESET)
     await application.say("go")
@@ -370,6 +370,7 @@ async def test_of_several_results_an_application_may_know_the_last_alone(
     if known == 1:
         parent = application.rows.pop("c1").parent
         application.rows["c2"].parent, application.head = parent, "c2"
+        application.is_cut = True
     scripted.say(Text("Here."))
     heard = await application.say("next")
     assert answers_in(heard) == ({"c1": ("cancelled", LOST)} if known == 1 else {})

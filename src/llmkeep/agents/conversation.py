@@ -72,14 +72,10 @@ class Stored:
             return self.was_answered
         return frozenset(call["id"] or "" for call in self.unanswered if call["id"] not in waiting)
 
-    def ends_in(self, head: str | None) -> bool:
-        """Whether this is the path to the message `head`, as far as that can be told from its end.
-
-        Of several results at the end, an application may know the last alone.
-        """
-        if len(self.messages) > 1 and all(isinstance(e, ToolMessage) for e in self.messages[-2:]):
-            return False
-        return head == (self.messages[-1].id if self.messages else None)
+    @property
+    def head(self) -> str | None:
+        """The id of the last message; None: there is none."""
+        return self.messages[-1].id if self.messages else None
 
     def answer_for(self, call: ToolCall) -> ToolMessage:
         """The answer to a call that has none, now that somebody says something else."""
@@ -178,7 +174,7 @@ class Conversation:
         Raises NothingToAnswer, and what `turn.load` raises.
         """
         new = asked(turn.messages)
-        if not stored.ends_in(turn.head):
+        if turn.is_cut or stored.head != turn.head:
             return await self._rebuild(turn, new, stored)
         added = await self.mend(stored.answer_for) if stored.is_cut else []
         path = [*stored.messages, *added]

@@ -51,6 +51,11 @@ class Turn:
     """
     taken: Collection[str] = ()
     """Ids used elsewhere in the conversation, as in other branches: never given again."""
+    is_cut: bool = False
+    """Whether the run that told `head` did not come to its end: it was stopped, failed, or died.
+
+    What is stored may then have more of that message, or behind it, and is not relied on.
+    """
 
 
 def asked(messages: Iterable[HumanMessage]) -> list[BaseMessage]:
