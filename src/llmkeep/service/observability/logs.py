@@ -31,6 +31,12 @@ OWN_LOGGERS: Final = ("llmkeep", "uvicorn")
 #: What pydantic quotes of a value that it refuses.
 _INPUT: Final = re.compile(r"input_value=.*?(, input_type=)", re.DOTALL)
 
+#: Parts of a line that were made here.
+_OURS: Final = frozenset({"level", "logger", "time"})
+
+#: In characters; most values of a line are shorter, and looking for secrets costs 10 us.
+_SHORTEST_SECRET: Final = 8
+
 #: What is a value of its own in a line of the log; anything else becomes text.
 _SCALARS: Final = (bool, int, float, type(None))
 
@@ -102,7 +108,10 @@ class Redactor:
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         """The line without them."""
         event.pop("color_message", None)  # uvicorn's, the same with escape sequences
-        return {name: self._plain(masked(value, name)) for name, value in event.items()}
+        return {
+            name: value if name in _OURS else self._plain(masked(value, name))
+            for name, value in event.items()
+        }
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, _SCALARS):
@@ -115,6 +124,8 @@ class Redactor:
 
     def _text(self, value: object) -> str:
         text = str(value)
+        if len(text) < _SHORTEST_SECRET:
+            return text
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return blotted(_INPUT.sub(rf"input_value={MASK}\1", text))

@@ -159,7 +159,7 @@ class Metrics:
 
     def exposition(self) -> tuple[bytes, str]:
         """All of it in Prometheus' words, and their media type."""
-        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+        return generate_latest(_WithoutBirthdays(self.registry)), CONTENT_TYPE_LATEST
 
     def latency(self) -> dict[str, dict[str, float]]:
         """Since the start: how often something happened, and how long that took in all."""
@@ -194,6 +194,19 @@ class CacheCollector(Collector):
             for name, stats in sums.items():
                 family.add_metric((name,), getattr(stats, field.name))
             yield family
+
+
+class _WithoutBirthdays(CollectorRegistry):
+    """A registry without the moments at which its metrics were made: as many lines again."""
+
+    def __init__(self, whole: CollectorRegistry) -> None:
+        super().__init__()
+        self._whole: Final = whole
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._whole.collect():
+            metric.samples = [each for each in metric.samples if not each.name.endswith("_created")]
+            yield metric
 
 
 class _Maker:
