@@ -32,17 +32,21 @@ export function applyEvent(draft: Draft, runId: string, number: number, event: A
       draft.put({ ...answer, content: answer.content + event.delta });
       break;
     }
+    case EventType.TEXT_MESSAGE_END:
+      if (event.metadata?.status === "partial")
+        draft.put({ ...openAnswer(draft, runId, event.messageId), isPartial: true });
+      break;
     case EventType.TOOL_CALL_START:
       callStarted(draft, runId, event);
       break;
     case EventType.TOOL_CALL_ARGS:
-      changeCall(draft, runId, event.toolCallId, (call) => ({
+      changeCall(draft, event.toolCallId, (call) => ({
         ...call,
         arguments: call.arguments + event.delta,
       }));
       break;
     case EventType.TOOL_CALL_END:
-      changeCall(draft, runId, event.toolCallId, (call) => ({ ...call, isOpen: false }));
+      changeCall(draft, event.toolCallId, (call) => ({ ...call, isOpen: false }));
       break;
     case EventType.TOOL_CALL_RESULT:
       callAnswered(draft, runId, event);
@@ -184,21 +188,17 @@ function callStarted(draft: Draft, runId: string, event: ToolCallStartEvent): vo
   draft.put({ ...answer, calls: [...answer.calls, call] });
 }
 
-function changeCall(draft: Draft, runId: string, callId: string, change: (call: Call) => Call): void {
-  const owner = ownerOf(draft, runId, callId);
+function changeCall(draft: Draft, callId: string, change: (call: Call) => Call): void {
+  const owner = ownerOf(draft, callId);
   if (owner) draft.put({ ...owner, calls: owner.calls.map((call) => (call.id === callId ? change(call) : call)) });
 }
 
-/** The message with this call, the run's own before another's: search from the run's end, it is never far. */
-function ownerOf(draft: Draft, runId: string, callId: string): AssistantMessage | null {
-  const { messages } = draft.state;
-  for (let id = draft.run(runId).tipId ?? null; id !== null; ) {
-    const message = messages.get(id);
-    if (!message) return null;
-    if (message.role === "assistant" && message.calls.some((call) => call.id === callId)) return message;
-    id = message.parentId;
-  }
-  return null;
+/** The message with this call: searched from the end, it is never far. */
+function ownerOf(draft: Draft, callId: string): AssistantMessage | null {
+  const messages = [...draft.state.messages.values()];
+  const isOwner = (each: Message): each is AssistantMessage =>
+    each.role === "assistant" && !each.isStale && each.calls.some((call) => call.id === callId);
+  return messages.findLast(isOwner) ?? null;
 }
 
 const STATUSES: readonly ToolStatus[] = ["success", "error", "cancelled", "declined"];
@@ -206,7 +206,7 @@ const STATUSES: readonly ToolStatus[] = ["success", "error", "cancelled", "decli
 function callAnswered(draft: Draft, runId: string, event: ToolCallResultEvent): void {
   const known = draft.state.messages.get(event.messageId);
   if (known && !known.isStale) return;
-  changeCall(draft, runId, event.toolCallId, (call) => ({ ...call, isOpen: false }));
+  changeCall(draft, event.toolCallId, (call) => ({ ...call, isOpen: false }));
   const status = STATUSES.find((each) => each === event.metadata?.status) ?? "success";
   const duration: unknown = event.metadata?.duration;
   append(draft, runId, {
@@ -232,8 +232,11 @@ function snapshot(draft: Draft, runId: string, event: MessagesSnapshotEvent): vo
   for (const told of event.messages) {
     const known = draft.state.messages.get(told.id);
     const place = { id: told.id, parentId: known?.parentId ?? parentId, runId: known?.runId ?? runId };
-    if (known?.isStale) draft.put({ ...known, isStale: false });
-    else if (!known && told.role === "user") draft.put({ ...place, role: "user", content: textOf(told.content) });
+    if (known?.isStale) {
+      const { isStale: _, ...rest } = known;
+      draft.put(rest);
+    }
+    if (!known && told.role === "user") draft.put({ ...place, role: "user", content: textOf(told.content) });
     else if (!known && told.role === "assistant") {
       const calls = (told.toolCalls ?? []).map(({ id, function: { name, arguments: text } }) => ({
         id,

@@ -96,7 +96,9 @@ export class Draft {
   /** Show the path to this message, and under it the newest. */
   show(messageId: string | null): void {
     this.select(messageId, null);
-    for (let id = messageId; id !== null; ) {
+    const seen = new Set<string>();
+    for (let id = messageId; id !== null && !seen.has(id); ) {
+      seen.add(id);
       const parentId: string | null = this.new.messages.get(id)?.parentId ?? null;
       this.select(parentId, id);
       id = parentId;

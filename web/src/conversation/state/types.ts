@@ -39,7 +39,7 @@ export interface AssistantMessage extends Node {
   readonly model: string | null;
   /** The tokens of its run, at the last message of that. */
   readonly usage: Usage | null;
-  /** Cut off: the run was stopped, or ended, in the middle of it. Only history knows. */
+  /** Cut off: the run was stopped, or ended, in the middle of it. */
   readonly isPartial: boolean;
 }
 

@@ -97,7 +97,8 @@ export function viewer(): (state: ConversationState) => View {
       next.set(id, entry);
       return entry.turn;
     };
-    const turns = groupsOf(path, children).map((group) => turnOf(state, group, children, keep));
+    const tree = { children, results: resultsOf(state) };
+    const turns = groupsOf(path, children).map((group) => turnOf(state, group, tree, keep));
     last = next;
     const headId = path.findLast((node) => node.message)?.id ?? null;
     return { turns, queue: state.queue, headId, live: liveRun(state), waiting: waitingRun(state, headId) };
@@ -198,9 +199,21 @@ function groupsOf(path: readonly Place[], children: Children): Place[][] {
 
 // --- turns ---
 
+interface Tree {
+  readonly children: Children;
+  readonly results: ReadonlyMap<string, ToolMessage>;
+}
+
+/** What tools answered, by the call. It may hang anywhere: a call that was declined by saying something else is answered there. */
+function resultsOf(state: ConversationState): Map<string, ToolMessage> {
+  const results = new Map<string, ToolMessage>();
+  for (const each of state.messages.values()) if (each.role === "tool" && !each.isStale) results.set(each.callId, each);
+  return results;
+}
+
 type Keep = (id: string, made: readonly unknown[], make: () => Turn) => Turn;
 
-function turnOf(state: ConversationState, group: readonly Place[], children: Children, keep: Keep): Turn {
+function turnOf(state: ConversationState, group: readonly Place[], { children, results }: Tree, keep: Keep): Turn {
   const first = group[0] as Place;
   const parentId = parentOf(state, first);
   const ids = (children.get(keyOf(parentId)) ?? []).map((place) => place.id);
@@ -224,22 +237,24 @@ function turnOf(state: ConversationState, group: readonly Place[], children: Chi
   const runs = [...new Set(messages.map((each) => each.runId))].map((each) =>
     each ? state.runs.get(each) : undefined,
   );
-  return keep(id, [run, parentId, ids.join(), ...runs, ...messages], () => {
-    const parts = partsOf(messages, run, runs);
-    const answers = messages.filter((each) => each.role === "assistant");
+  const called = messages.flatMap((each) => (each.role === "assistant" ? each.calls : []));
+  const answers = called.map((call) => results.get(call.id));
+  return keep(id, [run, parentId, ids.join(), ...runs, ...messages, ...answers], () => {
+    const parts = partsOf(messages, results, run, runs);
+    const said = messages.filter((each) => each.role === "assistant");
     return {
       role: "assistant",
       id,
       branches,
       answersId: parentId,
       parts,
-      text: answers
+      text: said
         .map((each) => each.content)
         .filter(Boolean)
         .join("\n\n"),
-      model: answers.at(-1)?.model ?? run?.model ?? null,
-      usage: sumOf(answers),
-      isCut: answers.at(-1)?.isPartial ?? false,
+      model: said.at(-1)?.model ?? run?.model ?? null,
+      usage: sumOf(said),
+      isCut: said.at(-1)?.isPartial ?? false,
       run,
     };
   });
@@ -263,7 +278,10 @@ function parentOf(state: ConversationState, place: Place): string | null {
 /** The run that goes on from this message, or ended there. */
 function runAt(state: ConversationState, message: Message | undefined): RunState | null {
   if (!message) return null;
-  const next = [...state.runs.values()].findLast((run) => run.tipId === message.id);
+  // One that was stopped before its first word is no part of what it would have followed.
+  const next = [...state.runs.values()].findLast(
+    (run) => run.tipId === message.id && (run.id === message.runId || isLive(run) || run.error !== null),
+  );
   return next ?? (message.runId === null ? null : (state.runs.get(message.runId) ?? null));
 }
 
@@ -277,9 +295,12 @@ function sumOf(answers: readonly AssistantMessage[]): Usage | null {
   return Object.keys(sum).length ? sum : null;
 }
 
-function partsOf(messages: readonly Message[], run: RunState | null, runs: readonly (RunState | undefined)[]): Part[] {
-  const results = new Map<string, ToolMessage>();
-  for (const message of messages) if (message.role === "tool") results.set(message.callId, message);
+function partsOf(
+  messages: readonly Message[],
+  results: ReadonlyMap<string, ToolMessage>,
+  run: RunState | null,
+  runs: readonly (RunState | undefined)[],
+): Part[] {
   const interrupts = new Map<string, Interrupt>();
   for (const each of [...runs, run]) {
     if (each?.phase !== "waiting") continue;

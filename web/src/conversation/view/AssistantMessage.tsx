@@ -1,5 +1,5 @@
 /** What the assistant answered: text and tool calls in the order they came, and how it ended. */
-import { MessagePrimitive } from "@assistant-ui/react";
+import { MessagePrimitive, useAuiState } from "@assistant-ui/react";
 import { useFormats, useTexts } from "../../i18n";
 import { Button, IconButton, icons, Spinner } from "../../theme";
 import { Markdown } from "../markdown/Markdown";
@@ -15,12 +15,19 @@ import styles from "./thread.module.css";
 export function AssistantMessage() {
   const text = useTexts().conversation;
   const turn = useTurn<"assistant">();
+  const isLast = useAuiState((state) => state.message.isLast);
   // assistant-ui puts an empty message under one that waits for an answer; ours have a turn.
   if (!turn) return null;
   const isOn = turn.run !== null && isLive(turn.run);
   const last = turn.parts.at(-1);
   return (
-    <MessagePrimitive.Root className={styles.assistant} aria-label={text.assistant} role="group" aria-busy={isOn}>
+    <MessagePrimitive.Root
+      className={styles.assistant}
+      data-last={isLast}
+      aria-label={text.assistant}
+      role="group"
+      aria-busy={isOn}
+    >
       {turn.parts.map((part) =>
         part.type === "text" ? (
           <Markdown key={part.id} text={part.text} isGrowing={isOn && part === last} />
@@ -70,15 +77,17 @@ function Ending({ turn }: { turn: AssistantTurn }) {
       <Outcome turn={turn} />
       <div className={styles.actions}>
         <BranchPicker branches={turn.branches} />
-        {turn.text && <CopyButton text={turn.text} label={text.copy} />}
-        {answersId !== null && run?.phase !== "waiting" && (
-          <IconButton
-            icon={<Again />}
-            label={text.regenerate}
-            disabled={isBusy}
-            onClick={() => conversation.regenerate(answersId)}
-          />
-        )}
+        <div className={styles.buttons}>
+          {turn.text && <CopyButton text={turn.text} label={text.copy} />}
+          {answersId !== null && run?.phase !== "waiting" && (
+            <IconButton
+              icon={<Again />}
+              label={text.regenerate}
+              disabled={isBusy}
+              onClick={() => conversation.regenerate(answersId)}
+            />
+          )}
+        </div>
         <span className={styles.facts}>
           {model && <span title={text.model(model)}>{model}</span>}
           {usage && (

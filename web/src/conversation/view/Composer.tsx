@@ -1,6 +1,6 @@
 /** Where messages are written. What is not sent yet is kept with the thread, over reloads too. */
 import { ComposerPrimitive, useAui, useAuiState } from "@assistant-ui/react";
-import { useEffect } from "react";
+import { useEffect, useRef } from "react";
 import { useTexts } from "../../i18n";
 import { keepDraft, keptDraft } from "../live/drafts";
 import { Send, Stop } from "./icons";
@@ -13,10 +13,12 @@ export function Composer() {
   const isRunning = useSnapshot((snapshot) => snapshot.view.live !== null);
   const isStopping = useSnapshot((snapshot) => snapshot.isStopping);
   const hasText = useAuiState((state) => state.composer.text.trim() !== "");
+  const input = useRef<HTMLTextAreaElement>(null);
   useDraft();
   return (
     <ComposerPrimitive.Root className={styles.composer}>
       <ComposerPrimitive.Input
+        ref={input}
         className={styles.input}
         aria-label={text.placeholder}
         aria-description={text.sendKeys}
@@ -34,7 +36,11 @@ export function Composer() {
             aria-label={text.stop}
             title={text.stop}
             disabled={isStopping}
-            onClick={() => void conversation.stop()}
+            onClick={() => {
+              // The button goes with the run; who pressed it goes on writing.
+              input.current?.focus();
+              void conversation.stop();
+            }}
           >
             <Stop />
           </button>

@@ -1,6 +1,6 @@
 /** One tool call: what is called with what, how it goes, and what came of it. Details are folded until wanted. */
 import { memo, type ReactNode, useId, useState } from "react";
-import { useFormats, useTexts } from "../../i18n";
+import { type Formats, useFormats, useTexts } from "../../i18n";
 import { Spinner } from "../../theme";
 import type { CallStatus, CallView } from "../state/view";
 import { Approval } from "./Approval";
@@ -37,7 +37,7 @@ export const ToolCard = memo(function ToolCard({ call }: { call: CallView }) {
         <span className={styles.sign}>{SIGNS[status]}</span>
         <span className={styles.name}>{name}</span>
         <span className={styles.status}>{words}</span>
-        {duration !== null && <span className={styles.duration}>{formats.duration(duration)}</span>}
+        {duration !== null && <span className={styles.duration}>{spanOf(duration, formats)}</span>}
         <span className={styles.chevron} data-open={isOpen}>
           <Chevron />
         </span>
@@ -50,6 +50,11 @@ export const ToolCard = memo(function ToolCard({ call }: { call: CallView }) {
     </article>
   );
 });
+
+/** Most tools are quicker than the units people count in. */
+function spanOf(seconds: number, formats: Formats): string {
+  return seconds < 0.1 ? `${formats.number(seconds * 1000)} ms` : formats.duration(seconds);
+}
 
 /** The arguments in a line, as they arrive. */
 function Brief({ call }: { call: CallView }) {

@@ -20,10 +20,12 @@ function ShowMessage() {
       <div className={styles.bubble}>{turn.text}</div>
       <div className={styles.actions}>
         <BranchPicker branches={turn.branches} />
-        <CopyButton text={turn.text} label={text.copy} />
-        <ActionBarPrimitive.Edit className="button button-quiet button-icon" aria-label={text.edit} title={text.edit}>
-          <icons.Edit />
-        </ActionBarPrimitive.Edit>
+        <div className={styles.buttons}>
+          <CopyButton text={turn.text} label={text.copy} />
+          <ActionBarPrimitive.Edit className="button button-quiet button-icon" aria-label={text.edit} title={text.edit}>
+            <icons.Edit />
+          </ActionBarPrimitive.Edit>
+        </div>
       </div>
     </MessagePrimitive.Root>
   );
