@@ -78,7 +78,7 @@ def test_a_cut_message_is_partial_and_its_call_answered(end: int):
     steps = [*text("a1", "Let ", "me."), *call("a1", "c1")]
     rows = folded([asked("m1"), *steps[:end]], waits=False)
 
-    is_whole = end == len(steps) or end == 4  # noqa: PLR1714 - two reasons
+    is_whole = end == len(steps) or end == 4
     assert rows["a1"].status == ("complete" if is_whole else "partial")
     answers = [row for row in rows.values() if row.role == "tool"]
     assert [row.tool_call_id for row in answers] == [each.id for each in rows["a1"].calls]

@@ -76,9 +76,7 @@ def test_a_placed_request_without_messages_answers_again():
 )
 def test_an_unanswered_message_is_answered_again(head: str, head_run: Run):
     """Nothing new, but the last message has no answer, or one that was cut by no user."""
-    facts = Facts(
-        known={"m1"}, head=message("h", head), head_run=head_run, last_asked="m1"
-    )
+    facts = Facts(known={"m1"}, head=message("h", head), head_run=head_run, last_asked="m1")
 
     assert ids(plan(request("r1", "m1"), "h", facts)) == ([], "m1")
 
@@ -88,9 +86,7 @@ def test_an_unanswered_message_is_answered_again(head: str, head_run: Run):
 )
 def test_nothing_to_answer(head_run: Run | None):
     """An answer that is there, or that the user stopped, is not made again unasked."""
-    facts = Facts(
-        known={"m1"}, head=message("a1", "assistant"), head_run=head_run, last_asked="m1"
-    )
+    facts = Facts(known={"m1"}, head=message("a1", "assistant"), head_run=head_run, last_asked="m1")
 
     assert refusal(request("r1", "m1"), facts) == (Conflict, "nothing_to_answer")
 
