@@ -180,6 +180,18 @@ def test_i12_no_secret_is_in_any_part_of_a_line(monkeypatch, tmp_path, form: str
     assert stream.getvalue().count("***") > 30
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_line_that_cannot_be_written_is_not_shown_elsewhere(capfd, is_open: bool):
+    """The standard library prints it with its arguments, secrets and all."""
+    stream = configured()
+    if not is_open:
+        stream.close()
+    logger.info("%d", KEY)
+    assert capfd.readouterr() == ("", "")
+    if is_open:
+        assert stream.getvalue() == "a line of llmkeep.service.test cannot be logged\n"
+
+
 def test_what_pydantic_refused_is_not_quoted():
     """It may be what a user said."""
 

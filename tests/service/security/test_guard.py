@@ -308,6 +308,18 @@ def test_what_the_api_answers_is_stored_nowhere(server: Served) -> None:
     assert "cache-control" not in server.get("/").headers
 
 
+async def test_the_api_is_known_under_a_prefix() -> None:
+    """Where a proxy has the service under a path of its own."""
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    scope = {**_scope("GET"), "root_path": "/keep", "path": "/keep/api/x"}
+    await _guarded(app)(scope, _receiving(iter([])), _sending(sent))
+    assert (b"cache-control", b"no-store") in sent[0]["headers"]
+
+
 async def test_a_stream_is_sent_on_by_no_coroutine_of_ours() -> None:
     """What the application awaits for a part of a stream is what the server gave."""
     given = object()

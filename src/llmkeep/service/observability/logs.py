@@ -13,7 +13,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Final, TextIO
 
 import structlog
@@ -66,7 +66,7 @@ def configure_logging(settings: ServiceSettings, stream: TextIO | None = None) -
 
 def make_handler(settings: ServiceSettings, stream: TextIO) -> logging.Handler:
     """A handler that writes to `stream` what may be read there."""
-    handler = logging.StreamHandler(stream)
+    handler = _Handler(stream)
     handler.addFilter(_is_for_operators)
     is_terminal = stream.isatty()
     is_json = settings.log_format == "json" or (settings.log_format is None and not is_terminal)
@@ -88,6 +88,15 @@ def make_handler(settings: ServiceSettings, stream: TextIO) -> logging.Handler:
         )
     )
     return handler
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """The standard one, but silent about what is in a line that cannot be written."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its name there
+        """Say whose line it was; the standard one shows the arguments, whatever they are."""
+        with suppress(OSError, ValueError):  # the stream itself may be gone
+            self.stream.write(f"a line of {record.name} cannot be logged\n")
 
 
 def _is_for_operators(record: logging.LogRecord) -> bool:

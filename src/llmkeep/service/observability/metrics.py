@@ -117,7 +117,7 @@ class Metrics:
         for each in usage:
             model = self._models(str(each.get("model") or "unknown"))
             for kind in ("input", "output"):
-                if count := each.get(f"{kind}Tokens", each.get(f"{kind}_tokens")):
+                if count := each.get(f"{kind}Tokens"):
                     self._tokens.labels(model, kind).inc(count)
 
     def first_token(self, seconds: float) -> None:

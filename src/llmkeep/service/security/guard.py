@@ -98,9 +98,15 @@ class Guard:
         site = headers.get("sec-fetch-site", "none")
         is_from_elsewhere = site not in ("none", "same-origin")
         is_link = headers.get("sec-fetch-mode") == "navigate"
-        if is_from_elsewhere and not is_link and scope["path"].startswith("/api/"):
+        if is_from_elsewhere and not is_link and _is_api(scope):
             raise foreign()
         return None
+
+
+def _is_api(scope: Scope) -> bool:
+    """Also where the application is served under a prefix."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", "")).startswith("/api/")
 
 
 def _host(headers: Headers) -> str:
@@ -134,7 +140,7 @@ def _preflight(headers: Headers) -> Response:
 
 def _adding(further: _RawHeaders, scope: Scope, send: Send) -> Send:
     """`send`, with our headers at the beginning of the answer."""
-    is_api = scope["path"].startswith("/api/")
+    is_api = _is_api(scope)
 
     def adding(message: Message) -> Awaitable[None]:
         # No coroutine function: of a stream's messages each would be one more to run.
