@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCa
 
 from llmkeep.agents import Turn, thread_of
 from llmkeep.agents.answers import LOST, PASSED_OVER, answer_to
-from llmkeep.agents.history import sound
+from llmkeep.agents.history import asked, sound
 from llmkeep.agents.memory import ConversationMemory
 from llmkeep.agents.sqlite_memory import SqliteMemory
 from llmkeep.settings import settings
@@ -47,10 +48,10 @@ def application(wire: str, scripted: Scripted) -> Application:
     return Application(Agent("u", None))
 
 
-def told(asked: Asked) -> list[str]:
+def told(request: Asked) -> list[str]:
     """What the model was told, block by block, without the prompt."""
     texts: list[str] = []
-    for message in asked.messages:
+    for message in request.messages:
         content: Any = message["content"] or ""
         if message["role"] != "system":
             blocks = [{"text": content}] if isinstance(content, str) else content
@@ -153,7 +154,7 @@ async def test_text_that_no_wire_takes_is_mended(application, scripted):
     scripted.answers = lambda _asked: [Text("Yes.")]
     await application.say("half \ud83d")
     part = HumanMessage([{"type": "text", "text": "part \ude00"}], id="parts")
-    await application.read(Turn([part], application.head))
+    await application.read(replace(application.turn([], application.head), messages=[part]))
     assert told(scripted.asked[-1]) == ["half \ufffd", "Yes.", "part \ufffd"]
 
 
@@ -511,6 +512,20 @@ async def _cancelled_at(number: int, application: Application, turn: Turn) -> bo
         reading = asyncio.create_task(read())
         await asyncio.wait({reading})
     return steps.has_acted
+
+
+def test_of_a_message_in_parts_the_texts_are_mended():
+    """What is no text stays as it is, and a message without an id gets one."""
+    image = {"type": "image_url", "image_url": {"url": "data:,"}}
+    [message] = asked([HumanMessage([image, "\ud83d", {"type": "text", "text": "\ud83d"}])])
+    assert message.content == [image, "\ufffd", {"type": "text", "text": "\ufffd"}]
+    assert message.id
+
+
+def test_a_turn_behind_others_says_how_to_have_them():
+    """Or a lost memory would leave the model with nothing, and nobody would notice."""
+    with pytest.raises(ValueError, match="load"):
+        Turn([HumanMessage("x", id="x")], "elsewhere")
 
 
 # --- making it sound -----------------------------------------------------------------------------

@@ -184,7 +184,7 @@ class Conversation:
 
     async def _rebuild(self, turn: Turn, new: Sequence[BaseMessage], stored: Stored) -> Begun:
         """Store the application's messages in place of those that are here, and the new ones."""
-        loaded = () if turn.head is None else await turn.load()
+        loaded = await turn.load() if turn.head is not None and turn.load is not None else ()
         path, added = sound(loaded, stored.answer_for)
         if not new:
             _to_answer(path)

@@ -31,20 +31,19 @@ class NothingToAnswer(LLMKeepError):
     code = "nothing_to_answer"
 
 
-async def _nothing() -> Sequence[BaseMessage]:
-    return ()
-
-
 @final
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a run answers, for an application that keeps the messages itself."""
+    """What a run answers, for an application that keeps the messages itself.
+
+    Raises ValueError for a `head` without `load`: what is stored may be lost at any time.
+    """
 
     messages: Sequence[HumanMessage] = ()
     """New messages of the user, with their ids. None: the history's last message is answered."""
     head: str | None = None
     """The id of the message that stands before them. None: nothing does."""
-    load: Callable[[], Awaitable[Sequence[BaseMessage]]] = _nothing
+    load: Callable[[], Awaitable[Sequence[BaseMessage]]] | None = None
     """Gives the messages up to `head`; asked only where what is stored does not end there.
 
     An answer to a call may stand anywhere, or be missing.
@@ -56,6 +55,10 @@ class Turn:
 
     What is stored may then have more of that message, or behind it, and is not relied on.
     """
+
+    def __post_init__(self) -> None:
+        if self.head is not None and self.load is None:
+            raise ValueError("a turn behind other messages needs `load`, which gives those")
 
 
 def asked(messages: Iterable[HumanMessage]) -> list[BaseMessage]:
