@@ -12,7 +12,9 @@ from typing import Annotated, Any
 import pytest
 from fastapi import Depends, FastAPI
 from prometheus_client.parser import text_string_to_metric_families
-from starlette.responses import StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from llmkeep.service.api.problems import add_problems
 from llmkeep.service.observability import Metrics, add_observability, configure_logging
@@ -50,6 +52,13 @@ class Told(io.StringIO):
         return [line for line in told if line["logger"].startswith("llmkeep.")]
 
 
+async def _page(scope: Scope, receive: Receive, send: Send) -> None:
+    """The page's files, which have no routes."""
+    if scope["path"] != "/theme.js":
+        raise HTTPException(404)
+    await Response()(scope, receive, send)
+
+
 class Watching:
     """An application with all that the service has around it."""
 
@@ -81,6 +90,7 @@ class Watching:
         async def health() -> dict[str, str]:
             return {}
 
+        self.app.router.default = _page
         add_problems(self.app)
         add_security(self.app, self.settings)
         add_observability(self.app, self.metrics)
@@ -170,14 +180,18 @@ def test_refusals_and_failures_are_told_too(watching: Watching, server: Served):
     }
 
 
-def test_probes_are_not_told_each_time(watching: Watching, server: Served):
-    """They come every few seconds."""
+def test_probes_and_the_pages_files_are_not_told_each_time(watching: Watching, server: Served):
+    """They would hide the others; a failure is told."""
     server.get("/healthz")
+    server.get("/theme.js")
+    server.get("/missing.js")
     server.get("/api/stream")
-    (told,) = watching.log.lines("request")
-    assert told["route"] == "/api/stream"
+    told = watching.log.lines("request", "request")
+    assert [line["route"] for line in told] == ["(none)", "/api/stream"]
     assert watching.samples("llmkeep_http_requests_total") == {
         ("GET", "/healthz", "200"): 1,
+        ("GET", "(none)", "200"): 1,
+        ("GET", "(none)", "404"): 1,
         ("GET", "/api/stream", "200"): 1,
     }
 

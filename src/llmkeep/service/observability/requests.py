@@ -19,11 +19,11 @@ from .metrics import Metrics
 
 logger = logging.getLogger("llmkeep.service.requests")
 
-#: Asked for every few seconds by machines: a line for each would hide the others.
-_PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-
 #: What has no route: a file of the page, or nothing.
 NO_ROUTE: Final = "(none)"
+
+#: What machines ask for every few seconds, and the page's files: their lines would hide the others.
+_QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics", NO_ROUTE})
 
 _USER: Final = "llmkeep.user"
 
@@ -71,7 +71,7 @@ class Watched:
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         method, route = scope["method"], route_of(scope)
         self._metrics.request(method, route, status, seconds)
-        level = logging.DEBUG if route in _PROBES and status < 400 else logging.INFO
+        level = logging.DEBUG if route in _QUIET and status < 400 else logging.INFO
         if logger.isEnabledFor(level):
             told: dict[str, Any] = {
                 "method": method,
