@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from ag_ui.core import (
@@ -29,7 +29,7 @@ from llmkeep.service.errors import Invalid
 from llmkeep.service.records import RunRequest, UserMessage
 
 #: What a fake agent does in the middle: it tells an event, or waits, or fails.
-Step = Event | asyncio.Event | BaseException | Callable[[], Any]
+Step = Event | asyncio.Event | BaseException | Callable[[], Awaitable[None]]
 
 
 def text(message_id: str, *parts: str) -> list[Step]:
@@ -102,7 +102,7 @@ class FakeHandler:
                 elif isinstance(step, BaseException):
                     raise step
                 elif callable(step):
-                    step()
+                    await step()
                 else:
                     yield step
                 await asyncio.sleep(0)
@@ -111,7 +111,8 @@ class FakeHandler:
                         yield told
                     yield _finished(session_id, run_id, RunFinishedCancelledOutcome())
                     return
-                if isinstance(step, RunFinishedEvent | RunErrorEvent):
+                is_end = isinstance(step, RunFinishedEvent | RunErrorEvent)
+                if is_end and not agent.goes_on_after_end:
                     return
             if not agent.ends_without_end:
                 yield _finished(session_id, run_id, RunFinishedSuccessOutcome())
@@ -121,7 +122,7 @@ class FakeHandler:
 
 
 class Agent:
-    """Gives the handlers of a test; each run takes the next script, the last one again and again."""
+    """Gives handlers; each run takes the next script, the last one again and again."""
 
     def __init__(self, *scripts: Sequence[Step]) -> None:
         self.scripts: list[Sequence[Step]] = [*scripts]
@@ -135,6 +136,7 @@ class Agent:
         self.failure: Exception | None = None
         self.ignores_stop = False
         self.ends_without_end = False
+        self.goes_on_after_end = False
         self._handler = FakeHandler(self)
 
     def next_steps(self) -> Sequence[Step]:

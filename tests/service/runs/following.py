@@ -23,6 +23,13 @@ async def follow(runs: Runs, run: Run, after: int = 0, **more: Any) -> list[Fram
     return frames
 
 
+async def over(runs: Runs, run_id: str = "r1", thread_id: str = "t") -> None:
+    """Wait until a run lives no more; nobody reads it meanwhile."""
+    live = runs._live.get((USER, thread_id, run_id))
+    if live is not None:
+        await live.over.wait()
+
+
 def check(frames: list[Frame], after: int = 0) -> None:
     """They are numbered without a gap, and there is one terminal event, the last."""
     assert [frame.number for frame in frames] == [*range(after + 1, after + 1 + len(frames))], (

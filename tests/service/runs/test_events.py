@@ -1,33 +1,12 @@
-"""The service's own events: titles, and what a terminal event means for its run."""
+"""The service's own events: what a terminal event means for its run."""
 
 from __future__ import annotations
 
-import pytest
 from ag_ui.core import RunFinishedEvent, RunFinishedSuccessOutcome
 
-from llmkeep.service.records import UserMessage
 from llmkeep.service.runs import events as told
-from llmkeep.service.runs.events import TITLE_CHARACTERS, fields_of, title_of
+from llmkeep.service.runs.events import fields_of
 from tests.service.runs.fakes import failed, interrupted, usage
-
-
-@pytest.mark.parametrize(
-    ("said", "title"),
-    [
-        ("What is\n a  keep?", "What is a keep?"),
-        ("  ", ""),
-        ("x" * 100, "x" * TITLE_CHARACTERS + "…"),
-        ("one word after another " * 9, "one word after another one word after another one word…"),
-    ],
-)
-def test_titles(said: str, title: str):
-    """One line of what was said first, cut between words where it is long."""
-    assert title_of([UserMessage("m0", " "), UserMessage("m1", said)]) == title
-
-
-def test_no_message_no_title():
-    """A retry gives none."""
-    assert title_of([]) == ""
 
 
 def test_what_a_terminal_event_means():

@@ -102,6 +102,7 @@ async def test_r2_cancelled_at_every_event(runs: Runs, store: Store, agent: Agen
     again = await runs.start(USER, request("r2", "m2"))
     assert said(await follow(runs, again)) == "ok"
     await agree(store, again)
+    assert [turn.is_cut for turn in agent.asked] == [False, True]
 
 
 def assert_closed(told: list[str]) -> None:
@@ -230,8 +231,8 @@ async def test_r2_an_agent_that_ends_without_an_end(runs: Runs, agent: Agent):
 
 async def test_r2_nothing_follows_the_end(runs: Runs, agent: Agent):
     """An agent that goes on after its end is not heard."""
-    agent.scripts = [[*text("a1", "x"), lambda: None]]
-    agent.scripts[0] = [*agent.scripts[0], failed(), *text("a2", "more")]
+    agent.scripts = [[*text("a1", "x"), failed(), *text("a2", "more")]]
+    agent.goes_on_after_end = True
     frames = await follow(runs, await runs.start(USER, request("r1", "m1")))
 
     assert said(frames) == "x"

@@ -11,7 +11,7 @@ from llmkeep.service.records import Run
 from llmkeep.service.runs import Runs, manager
 from llmkeep.service.runs.attendance import Attendance
 from tests.service.runs.fakes import Agent, Store, request, text
-from tests.service.runs.following import USER, agree
+from tests.service.runs.following import USER, agree, over
 
 
 async def running(runs: Runs, agent: Agent, **more: str) -> tuple[Run, asyncio.Event]:
@@ -22,9 +22,7 @@ async def running(runs: Runs, agent: Agent, **more: str) -> tuple[Run, asyncio.E
 
 async def ended(runs: Runs) -> tuple[str, str | None]:
     """How the run ended; nobody reads it meanwhile."""
-    live = runs._live.get((USER, "t", "r1"))
-    if live is not None:
-        await live.over.wait()
+    await over(runs)
     run = await runs.find(USER, "t", "r1")
     return run.status, run.code
 

@@ -5,7 +5,7 @@ Pure. An event is serialised once, here: every reader and the store get that tex
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ag_ui.core import (
@@ -21,9 +21,6 @@ from ag_ui.core import (
 from pydantic import TypeAdapter
 
 from llmkeep.service.records import RunStatus, UserMessage
-
-#: Longer titles are cut: one line of a narrow list.
-TITLE_CHARACTERS: Final = 60
 
 Terminal = RunFinishedEvent | RunErrorEvent
 
@@ -79,16 +76,6 @@ def thread_title(title: str) -> Event:
 def model_loading(model: str | None) -> Event:
     """The model has to be built first."""
     return CustomEvent(name="model_loading", value={"model": model})
-
-
-def title_of(messages: Iterable[UserMessage]) -> str:
-    """A title for a conversation that begins with these: the first words of the first."""
-    text = next((" ".join(each.content.split()) for each in messages if each.content.strip()), "")
-    if len(text) <= TITLE_CHARACTERS:
-        return text
-    cut = text[:TITLE_CHARACTERS]
-    words, _, _ = cut.rpartition(" ")
-    return f"{words if len(words) > TITLE_CHARACTERS // 2 else cut}…"
 
 
 # --- at the end ----------------------------------------------------------------------------------

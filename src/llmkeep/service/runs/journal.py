@@ -213,7 +213,6 @@ class Journal:
             # Alone and once: the whole has been tried often enough.
             alone = await self._write([pages]) if is_apart else error
             if alone is not None:
-                logger.error("a run cannot be stored", exc_info=alone)
                 pages._lost(alone)
 
     async def _tried(self, waiting: Sequence[Pages]) -> Exception | None:

@@ -14,8 +14,8 @@ from llmkeep.service.errors import Conflict
 from llmkeep.service.interfaces import Store
 from llmkeep.service.records import Message, Run, RunRequest, Thread
 
-from .events import title_of
 from .plan import Facts, Plan, check_form, needs_head, new_messages, plan
+from .titles import title_of
 
 
 @final
@@ -28,6 +28,9 @@ class Placed:
     """For its thread, where that has none."""
     taken: Collection[str] = ()
     """Ids of the thread that are not on the path to where it hangs."""
+    is_cut: bool = False
+    """Whether the run before did not come to its end: its last message may be less than the agent
+    remembers of it."""
 
 
 @final
@@ -76,6 +79,7 @@ class Placer:
             plan=placed,
             title=title_of(placed.messages) if is_first else "",
             taken=await self._taken(thread, placed.parent_id),
+            is_cut=thread is not None and thread.last_status not in (None, "success"),
         )
 
     async def _facts(
@@ -120,6 +124,7 @@ class Placer:
             head=parent_id,
             load=load,
             taken=placed.taken,
+            is_cut=placed.is_cut,
         )
 
     async def _history(self, thread: Thread, head_id: str | None) -> Sequence[Message]:
