@@ -30,6 +30,7 @@ async def refusal(sign_in: SignIn, request: HTTPConnection) -> Unauthorized:
     """Why it signs nobody in; the refusal challenges the client and repeats nothing."""
     with pytest.raises(Unauthorized) as refused:
         await sign_in.user_of(request)
+    assert refused.value.headers["WWW-Authenticate"].startswith("Bearer ")
     for value in request.headers.getlist("authorization"):
         sent = value.rpartition(" ")[2]
         assert len(sent) < 8 or sent not in refused.value.detail

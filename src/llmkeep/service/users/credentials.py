@@ -21,15 +21,17 @@ def bearer_token(connection: HTTPConnection) -> str:
     """
     given = connection.headers.getlist("authorization")
     if not given:
-        raise Unauthorized(
-            "sign in: send the header Authorization: Bearer <token>",
-            headers={"WWW-Authenticate": _CHALLENGE},
-        )
+        raise nobody("sign in: send the header Authorization: Bearer <token>")
     scheme, _, token = given[0].partition(" ")
     token = token.strip()
     if len(given) > 1 or scheme.lower() != "bearer" or not token:
         raise refused("the Authorization header is not of the form: Bearer <token>")
     return token
+
+
+def nobody(detail: str) -> Unauthorized:
+    """The answer to a request that says of nobody that he sends it."""
+    return Unauthorized(detail, headers={"WWW-Authenticate": _CHALLENGE})
 
 
 def refused(detail: str) -> Unauthorized:

@@ -52,7 +52,10 @@ class KeySet:
                 if not self._is_known(key_id) and time.monotonic() >= self._tried + COOLDOWN:
                     await self._fetch()
         if time.monotonic() > self._fetched + GRACE:
-            raise Unavailable("the issuer's keys cannot be fetched: see SERVICE__JWT_JWKS_URL")
+            raise Unavailable(
+                "the issuer's keys cannot be fetched: see SERVICE__JWT_JWKS_URL",
+                headers={"Retry-After": f"{COOLDOWN:.0f}"},
+            )
         try:
             return self._keys[key_id]
         except KeyError:

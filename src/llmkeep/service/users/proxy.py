@@ -12,11 +12,10 @@ from typing import Final
 
 from starlette.requests import HTTPConnection
 
-from llmkeep.service.errors import Unauthorized
 from llmkeep.service.records import Principal
 from llmkeep.settings import ServiceSettings, SettingsError
 
-from .credentials import is_user_name
+from .credentials import is_user_name, nobody
 
 
 class ProxySignIn:
@@ -38,20 +37,20 @@ class ProxySignIn:
     async def user_of(self, connection: HTTPConnection) -> Principal:
         """The user of the proxy's header."""
         if not self._is_proxy(connection):
-            raise Unauthorized(
+            raise nobody(
                 "come by way of the proxy that signs users in: its address is not one of "
                 "SERVICE__PROXY_ADDRESSES"
             )
         named = connection.headers.getlist(self._header)
         if len(named) != 1:  # two: the proxy's own, and one that a client has sent
-            raise Unauthorized(f"the proxy has to name the user, once, in {self._header}")
+            raise nobody(f"the proxy has to name the user, once, in {self._header}")
         # A header's bytes come as Latin-1; proxies write UTF-8.
         try:
             user = named[0].encode("latin-1").decode()
         except UnicodeDecodeError:
             user = ""
         if not is_user_name(user):
-            raise Unauthorized(f"{self._header} has to be a name of 1 to 128 printable characters")
+            raise nobody(f"{self._header} has to be a name of 1 to 128 printable characters")
         return Principal(user=user, is_administrator=user in self._administrators)
 
     def _is_proxy(self, connection: HTTPConnection) -> bool:

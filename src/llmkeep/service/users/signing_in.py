@@ -19,10 +19,12 @@ from fastapi import Depends, Security
 from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 
-from llmkeep.service.errors import Forbidden, Unauthorized
+from llmkeep.service.errors import Forbidden
 from llmkeep.service.observability.requests import tell_user
 from llmkeep.service.records import Principal
 from llmkeep.settings import ServiceSettings, SettingsError
+
+from .credentials import nobody
 
 
 class SignIn(Protocol):
@@ -91,7 +93,7 @@ class Everybody:
         """`local`, an administrator."""
         server = connection.scope.get("server")
         if server and _is_foreign(server[0]):
-            raise Unauthorized(
+            raise nobody(
                 "the service is reached from elsewhere without a way to sign in: its operator has "
                 "to set SERVICE__SIGN_IN"
             )
