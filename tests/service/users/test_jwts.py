@@ -48,10 +48,14 @@ def signed(algorithm: str = "HS256", key: Any = SECRET, kid: str | None = None, 
     return jwt.encode(claims(**more), key, algorithm=algorithm, headers=headers)
 
 
+def _encoded(part: bytes) -> str:
+    return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
+
+
 def forged(header: dict[str, Any], payload: dict[str, Any], signature: bytes = b"") -> str:
     """A token put together by hand."""
     parts = [json.dumps(header).encode(), json.dumps(payload).encode(), signature]
-    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+    return ".".join(map(_encoded, parts))
 
 
 # --- with a secret -------------------------------------------------------------------------------
@@ -115,6 +119,9 @@ FORGERIES: dict[str, Callable[[], str]] = {
     "an unprintable name": lambda: signed(sub="an\nna"),
     "not a token": lambda: "anna",
     "three dots": lambda: "...",
+    "not ASCII": lambda: "\xe9.\xe9.\xe9",
+    "deeply nested": lambda: f"{_encoded(b'[' * 20000 + b']' * 20000)}.e30.eA",
+    "an endless end": lambda: signed(exp=float("inf")),
     "a list": lambda: forged({"alg": "HS256"}, [], b"x"),  # type: ignore[arg-type]
     "unknown critical extension": lambda: jwt.encode(
         claims(), SECRET, algorithm="HS256", headers={"crit": ["b64x"], "b64x": 1}
@@ -211,7 +218,7 @@ def hmac_with(key: bytes) -> str:
 
     unsigned = forged({"alg": "HS256", "typ": "JWT", "kid": "first"}, claims()).rpartition(".")[0]
     signature = hmac.new(key, unsigned.encode(), hashlib.sha256).digest()
-    return f"{unsigned}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+    return f"{unsigned}.{_encoded(signature)}"
 
 
 CONFUSIONS: dict[str, Callable[[], str]] = {
