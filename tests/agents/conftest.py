@@ -11,8 +11,9 @@ from llmkeep.agents import ConversationHandler
 from llmkeep.agents.memory import SHARED_MEMORY
 from llmkeep.settings import Settings, load, settings
 from tests.agents.provider import llmock, standin
+from tests.support.scripted_fixtures import scripted, scripted_server, wire
 
-__all__ = ["llmock", "standin"]
+__all__ = ["llmock", "scripted", "scripted_server", "standin", "wire"]
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,6 @@ from tests.support.scripted_steps import noticed
 from tests.support.scripted_talk import ask, kept
 from tests.support.scripted_wire import Call, Gate, Text
 
-pytest_plugins = ["tests.support.scripted_fixtures"]
-
 Children = Callable[..., AbstractContextManager[Child]]
 
 

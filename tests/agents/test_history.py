@@ -28,8 +28,6 @@ from tests.support.scripted_steps import Steps, noticed
 from tests.support.scripted_talk import kept
 from tests.support.scripted_wire import Args, Broken, Call, Failure, Gate, Text, Thinking, Usage
 
-pytest_plugins = ["tests.support.scripted_fixtures"]
-
 
 class Remembering(Agent):
     """The agent with tools, and a memory of the test's."""

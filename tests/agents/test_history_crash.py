@@ -22,8 +22,6 @@ from tests.support.scripted_scene import First, Scene, answers_in_order
 from tests.support.scripted_steps import noticed
 from tests.support.scripted_talk import kept
 
-pytest_plugins = ["tests.support.scripted_fixtures"]
-
 Tree = tuple[dict[str, Row], str | None]
 
 

@@ -20,8 +20,6 @@ from tests.support.scripted_steps import turns_of_the_loop
 from tests.support.scripted_talk import ask, kept
 from tests.support.scripted_wire import Answer, Args, Call, Gate, Text
 
-pytest_plugins = ["tests.support.scripted_fixtures"]
-
 CONVERSATIONS, LOOPS, TURNS = 200, 4, 2
 
 MODELS = ("openai:gpt-5-mini", "anthropic:claude-haiku-4-5")

@@ -15,8 +15,6 @@ from tests.support.scripted import Scripted
 from tests.support.scripted_talk import ask
 from tests.support.scripted_wire import Broken, Call, Text, Usage
 
-pytest_plugins = ["tests.support.scripted_fixtures"]
-
 _within: ContextVar[str] = ContextVar("within", default="")
 
 

@@ -30,8 +30,6 @@ from tests.support.scripted_steps import Steps, noticed, turns_of_the_loop
 from tests.support.scripted_talk import Heard, ask, kept
 from tests.support.scripted_wire import Gate
 
-pytest_plugins = ["tests.support.scripted_fixtures"]
-
 Stream = AsyncGenerator[Event, None]
 #: Reads a stream until its stop-th event, then stops it.
 Way = Callable[[ConversationHandler, Scene, Heard, int], Coroutine[Any, Any, None]]

@@ -15,8 +15,6 @@ from tests.support.scripted import Scripted
 from tests.support.scripted_site import Site
 from tests.support.scripted_talk import Heard, ask, kept
 
-pytest_plugins = ["tests.support.scripted_fixtures"]
-
 
 async def _read(stream: AsyncGenerator[Event, None], site: Site | None = None) -> Heard:
     """Read a stream to its end, letting `dig` go on."""

@@ -15,8 +15,6 @@ from tests.support.scripted_agent import Agent
 from tests.support.scripted_talk import Heard, ask, kept
 from tests.support.scripted_wire import Args, Broken, Call, Failure, Gate, Text
 
-pytest_plugins = ["tests.support.scripted_fixtures"]
-
 
 async def test_arguments_of_the_wrong_kind(wire: str, scripted: Scripted):
     """Arguments that the tool refuses are a result marked as an error."""

@@ -14,9 +14,6 @@ from tests.support.scripted_agent import Agent
 from tests.support.scripted_talk import Heard, arguments, ask, assert_ids_are_kept, kept
 from tests.support.scripted_wire import WIRES, Answer, Args, Call, Gate, Text, Thinking
 
-pytest_plugins = ["tests.support.scripted_fixtures"]
-
-
 #: Shapes that both wire formats know: the answer, and each call's name, arguments and result.
 SHAPES: dict[str, tuple[Answer, dict[str, tuple[str, Any, str]]]] = {
     "one call whole in one chunk": (

@@ -11,8 +11,6 @@ from tests.support.scripted_agent import Agent
 from tests.support.scripted_talk import ask
 from tests.support.scripted_wire import Call, Text, Usage
 
-pytest_plugins = ["tests.support.scripted_fixtures"]
-
 
 class Counting(Agent):
     """Asks for usage also where the address is not OpenAI's own."""
