@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import threading
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,6 +18,7 @@ from opentelemetry.trace import StatusCode
 
 from llmkeep.agents.observing import Step
 from llmkeep.service.observability import Tracing, make_tracing
+from llmkeep.service.observability import tracing as tracing_module
 from tests.support.scripted import Scripted
 from tests.support.scripted_agent import Agent
 from tests.support.scripted_talk import ask
@@ -160,6 +162,29 @@ async def test_a_collector_of_the_environment_is_sent_the_spans(monkeypatch: pyt
             pass
         await tracing.aclose()
     assert received == ["invoke_agent llmkeep"]
+
+
+async def test_a_collector_that_does_not_answer_keeps_nobody_from_ending(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """OpenTelemetry would wait for half a minute."""
+    monkeypatch.setattr(tracing_module, "LAST_SEND", 0.05)
+    may_end = threading.Event()
+
+    class Stuck:
+        def get_tracer(self, *names: Any) -> Any:
+            return TracerProvider(shutdown_on_exit=False).get_tracer("x")
+
+        def shutdown(self) -> None:
+            may_end.wait()
+
+    stuck: Any = Stuck()
+    tracing = Tracing(stuck, owned=stuck)
+    try:
+        await tracing.aclose()
+    finally:
+        may_end.set()
+    assert "the last ones are lost" in caplog.text
 
 
 def test_a_provider_of_the_application_is_used(monkeypatch: pytest.MonkeyPatch):

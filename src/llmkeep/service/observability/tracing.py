@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import llmkeep
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
 
 logger = logging.getLogger(__name__)
+
+#: Seconds that a collector gets to take what is left at the end.
+LAST_SEND: Final = 3.0
 
 #: Variables of OpenTelemetry that name a collector.
 _COLLECTOR: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -70,9 +74,9 @@ class Tracing:
         return self._call(step)
 
     async def aclose(self) -> None:
-        """Send what is left to the collector, if it was ours to find."""
+        """Send what is left to the collector, if it was ours to find, within `LAST_SEND`."""
         if self._owned is not None:
-            await asyncio.to_thread(self._owned.shutdown)
+            await _within(LAST_SEND, self._owned.shutdown)
 
     @contextmanager
     def _call(self, step: Step) -> Iterator[None]:
@@ -119,6 +123,28 @@ class Tracing:
                 span.set_attribute("error.type", type(error).__qualname__)
                 span.set_status(Status(StatusCode.ERROR))
                 raise
+
+
+async def _within(seconds: float, work: Callable[[], object]) -> None:
+    """Do it on a thread of its own, which is left to itself when the time is over.
+
+    OpenTelemetry waits half a minute for a collector that is not there. A thread of the loop's pool
+    would be waited for at the loop's end.
+    """
+    loop, has_ended = asyncio.get_running_loop(), asyncio.Event()
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(has_ended.set)
+
+    threading.Thread(target=run, name="llmkeep-traces", daemon=True).start()
+    try:
+        await asyncio.wait_for(has_ended.wait(), seconds)
+    except TimeoutError:
+        logger.warning("the collector of traces does not answer: the last ones are lost")
 
 
 def make_tracing() -> Tracing:
