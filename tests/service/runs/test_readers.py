@@ -56,7 +56,8 @@ async def test_r3_a_reader_that_lags_reads_from_the_store(
 ):
     """What is not held any more comes in pages, and joins what is held without a seam."""
     monkeypatch.setattr(tail, "TAIL_CHARACTERS", 300)
-    monkeypatch.setattr(readers, "PAGE", 7)
+    monkeypatch.setattr(readers, "FIRST_PAGE", 2)
+    monkeypatch.setattr(readers, "LARGEST_PAGE", 7)
     agent.scripts = [text("a1", *(str(each) for each in range(100)))]
     run = await runs.start(USER, request("r1", "m1"))
 
@@ -83,6 +84,23 @@ async def test_r4_a_reader_that_does_not_read_holds_up_nobody(
         assert (await runs.find(USER, "t", "r1")).status == "success"
         held = idle._live.tail._frames  # type: ignore[union-attr]
         assert sum(len(frame.data) for frame in held) <= 2_000
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+async def test_r4_a_reader_is_given_little_at_a_time(runs: Runs, agent: Agent, is_live: bool):
+    """Large events come a few at a time, from the tail and from the store."""
+    agent.scripts = [text("a1", *("x" * 10_000 for _ in range(100)))]
+    run = await runs.start(USER, request("r1", "m1"))
+    reader = runs.read(run)
+    whole = await follow(runs, run)
+    if not is_live:
+        reader = runs.read(await runs.find(USER, "t", "r1"), after=30)
+
+    async with reader:
+        batches = [batch async for batch in reader]
+    sizes = [sum(len(frame.data) for frame in batch) for batch in batches]
+    assert [frame for batch in batches for frame in batch] == whole[0 if is_live else 30 :]
+    assert max(sizes[1:]) < 100_000  # of the first, nobody knows how large its events are
 
 
 async def test_a_run_leaves_memory_with_its_last_reader(runs: Runs):
@@ -138,7 +156,7 @@ async def test_a_log_that_is_compacted_under_a_reader(
     """It gets the snapshot in place of what it has not read."""
     run = await runs.start(USER, request("r1", "m1"))
     whole = await follow(runs, run)
-    monkeypatch.setattr(readers, "PAGE", 2)
+    monkeypatch.setattr(readers, "FIRST_PAGE", 2)
     run = await runs.find(USER, "t", "r1")
 
     async with runs.read(run) as reader:

@@ -21,11 +21,13 @@ from llmkeep.service.records import UNFINISHED, Frame, Run
 from .events import ended, serialised
 from .live_run import LiveRun
 from .snapshot import snapshot
+from .tail import BATCH_CHARACTERS
 
 logger = logging.getLogger(__name__)
 
-#: Events that are read from the store at a time.
-PAGE: Final = 500
+#: Events that are read from the store at a time: as many as make a batch of the usual size.
+FIRST_PAGE: Final = 32
+LARGEST_PAGE: Final = 512
 
 
 class ReaderWatch(Protocol):
@@ -72,6 +74,7 @@ class Reader:
         self._mend: Final = mend
         self._watch: Final = watch
         self._number = after
+        self._page = FIRST_PAGE
         self._is_done = False
         self._is_inside = False
 
@@ -129,7 +132,9 @@ class Reader:
 
     async def _stored(self) -> Sequence[Frame]:
         """The next page from the store."""
-        frames = await self._store.events(self._run, after=self._number, limit=PAGE)
+        frames = await self._store.events(self._run, after=self._number, limit=self._page)
+        size = sum(len(frame.data) for frame in frames) or 1
+        self._page = min(LARGEST_PAGE, 1 + BATCH_CHARACTERS * len(frames) // size)
         if not frames and self._live is None:
             return await self._mended()
         if frames and frames[0].number > self._number + 1:

@@ -15,6 +15,9 @@ from llmkeep.service.records import Frame
 #: Characters that are held; up to twice as many, so that dropping them costs nothing.
 TAIL_CHARACTERS: Final = 256 * 1024
 
+#: Characters that one reader is given at a time, or little more.
+BATCH_CHARACTERS: Final = 64 * 1024
+
 
 @final
 class Tail:
@@ -52,11 +55,17 @@ class Tail:
                 each.set_result(None)
 
     def behind(self, number: int) -> Sequence[Frame] | None:
-        """The events after `number`; None where they are held no more."""
+        """Some of the events after `number`, the next ones; None where they are held no more."""
         if number >= self._last:
             return ()
-        first = self._frames[0].number
-        return self._frames[number + 1 - first :] if number + 1 >= first else None
+        start = number + 1 - self._frames[0].number
+        if start < 0:
+            return None
+        end, size = start, 0
+        while end < len(self._frames) and size < BATCH_CHARACTERS:
+            size += len(self._frames[end].data)
+            end += 1
+        return self._frames[start:end]
 
     async def more(self, number: int) -> None:
         """Wait for an event after `number`, or the end."""
