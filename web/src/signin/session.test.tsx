@@ -197,9 +197,10 @@ describe("a session that ends", () => {
   });
 
   it("by signing out in another tab ends here too", async () => {
-    keepToken("ada", true);
     server("token");
     open();
+    await userEvent.click(await screen.findByRole("checkbox"));
+    await userEvent.type(screen.getByLabelText("Access token"), "ada{Enter}");
     await screen.findByLabelText("draft");
 
     localStorage.removeItem("llmkeep.token");

@@ -111,12 +111,10 @@ export function watchSession(): () => void {
     if (session().phase !== "ready" || refused !== storedToken()) return;
     store.setState({ phase: "signed-out" });
   });
-  let known = storedToken();
   const onStorage = (event: StorageEvent) => {
-    if (!isTokenKey(event.key) || storedToken() === known) return;
-    known = storedToken();
-    if (known === null) signOut();
-    else void loadSession();
+    if (!isTokenKey(event.key)) return;
+    if (storedToken() !== null) void loadSession();
+    else if (session().me !== null) signOut();
   };
   const onOnline = () => {
     if (session().phase === "offline") void loadSession();
