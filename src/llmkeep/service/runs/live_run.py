@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -96,6 +96,8 @@ class Surroundings:
     handlers: Handlers
     journal: Journal
     placer: Placer
+    place: Callable[[Run, RunRequest], Awaitable[Placed]]
+    """Finds out where a run hangs, at its turn. Raises ServiceError where it hangs nowhere."""
     watch: Watch
     around: Callable[[Run], AbstractContextManager[object]]
     """Entered in the run's task for its turn: its log lines and spans."""
@@ -206,14 +208,15 @@ class LiveRun:
     # --- its life ----------------------------------------------------------------------------
 
     async def _live(self) -> None:
+        await self._turn.wait()
         try:
-            await self._turn.wait()
             if self.will_say:
                 await self._take_turn()
+        except Exception as error:
+            self._failed(error)
+        try:
             self._finish()
         except Exception as error:
-            # Of the service alone: what the agent does wrong is an end like any other.
-            logger.exception("a run cannot tell its end")
             self._given_up(error)
         try:
             await self._pages.settled()
@@ -244,17 +247,19 @@ class LiveRun:
             self._shared.watch.run_ended(self.record, seconds)
 
     def _failed(self, error: BaseException) -> None:
+        """It ends with this, if it has not ended yet."""
         if isinstance(error, ServiceError):
-            self._outcome = told.refused(error.detail, error.code)
+            end = told.refused(error.detail, error.code)
         else:
             logger.error("a run failed by a fault of the service", exc_info=error)
-            self._outcome = told.ended("internal")
+            end = told.ended("internal")
+        self._outcome = self._outcome or end
 
     # --- the work ----------------------------------------------------------------------------
 
     async def _answer(self) -> None:
         shared, run = self._shared, self._pending
-        placed = self._placed or await shared.placer.at_turn(run, self.asked)
+        placed = self._placed or await shared.place(run, self.asked)
         self._say(placed)
         if self.stop_code is None and shared.is_draining():
             self.stop_code = "shutdown"

@@ -81,11 +81,13 @@ class Runs:
         self._starting: Final[dict[asyncio.Task[Run], RunKey]] = {}
         #: Runs that could not be stored, and so have no end in the store.
         self._unstored: Final[set[RunKey]] = set()
+        self._mending: Final = asyncio.Lock()
         self._is_draining = False
         self._shared: Final = Surroundings(
             handlers=handlers,
             journal=self._journal,
             placer=self._placer,
+            place=self._place,
             watch=self._watcher,
             around=around or (lambda _run: nullcontext()),
             ended=self._ended,
@@ -139,6 +141,8 @@ class Runs:
         """A run, as it is now. Raises NotFound."""
         key = user, thread_id, run_id
         while (live := self._live.get(key)) is None:
+            with suppress(Exception):  # it is looked at as it is
+                await self._mend(key)
             run = await self._store.run(user, thread_id, run_id)
             if run is None:
                 raise NotFound("There is no such run in this thread.")
@@ -156,7 +160,7 @@ class Runs:
             self._live.get(_key(run)),
             after=after,
             is_starter=is_starter,
-            mend=self._mend,
+            mend=lambda: self._mend(_key(run)),
             watch=self._watcher,
         )
 
@@ -219,6 +223,8 @@ class Runs:
 
     async def _enter(self, line: Line, user: str, asked: RunRequest, model: str) -> Run | None:
         """Join the line, at its entrance; None: the run that is in the way is just ending."""
+        await self._mend_thread(user, asked.thread_id)
+        was_busy = bool(line.runs)
         thread = await self._store.thread(user, asked.thread_id, deleted=True)
         if thread is not None:
             if thread.deleted_at is not None:
@@ -226,11 +232,12 @@ class Runs:
             known = await self._known(user, asked)
             if known is not None:
                 return _same(known, asked)
-            await self._mend_thread(line, user, asked.thread_id)
         if asked.multitask_strategy == "reject" and line.runs:
             if all(each.is_ending for each in line.runs):
                 return None
             raise _busy(line)
+        if was_busy and not line.runs:  # the thread is not any more what it was
+            thread = await self._store.thread(user, asked.thread_id)
         return await self._join(line, user, thread, asked, model)
 
     async def _join(
@@ -261,7 +268,7 @@ class Runs:
             for each in before:
                 each.stop("superseded")
         live.later(STARTER_PATIENCE, live.attendance.starter_is_late)
-        return live.record
+        return run
 
     async def _known(self, user: str, asked: RunRequest) -> Run | None:
         live = self._live.get((user, asked.thread_id, asked.run_id))
@@ -324,28 +331,30 @@ class Runs:
 
     # --- runs that could not be stored -------------------------------------------------------
 
-    async def _mend_thread(self, line: Line, user: str, thread_id: str) -> None:
-        """Bring those of a thread to their end, now that the store may work again."""
+    async def _place(self, run: Run, asked: RunRequest) -> Placed:
+        """Where a run hangs, at its turn."""
+        await self._mend_thread(run.user, run.thread_id)
+        return await self._placer.at_turn(run, asked)
+
+    async def _mend_thread(self, user: str, thread_id: str) -> None:
+        """Bring those of a thread to their end, before anything is said behind them."""
         for key in [key for key in self._unstored if key[:2] == (user, thread_id)]:
+            await self._mend(key)
+
+    async def _mend(self, key: RunKey) -> Sequence[Frame]:
+        """Bring one to its end, now that the store may work again; gives its last events.
+
+        Raises what the store raises.
+        """
+        if key not in self._unstored:
+            return ()
+        async with self._mending:
             run = await self._store.run(*key)
-            if run is not None:
-                await self._mend_one(run)
+            frames: Sequence[Frame] = ()
+            if key in self._unstored and run is not None and run.status in UNFINISHED:
+                frames = await mend(self._store, self._placer, run, self._now)
             self._unstored.discard(key)
-
-    async def _mend(self, run: Run) -> Sequence[Frame]:
-        """The last events of a run that neither lives nor has an end; empty if it may yet live."""
-        if _key(run) not in self._unstored:
-            return ()
-        with self._lines.at((run.user, run.thread_id)) as line:
-            async with line.entrance:
-                return await self._mend_one(run) if _key(run) in self._unstored else ()
-
-    async def _mend_one(self, run: Run) -> Sequence[Frame]:
-        if run.status not in UNFINISHED:
-            return ()
-        frames = await mend(self._store, self._placer, run, self._now)
-        self._unstored.discard(_key(run))
-        return frames
+            return frames
 
 
 def _key(run: Run) -> RunKey:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self, final
 
 from llmkeep.service.interfaces import Store
-from llmkeep.service.records import UNFINISHED, Frame, Run
+from llmkeep.service.records import Frame, Run
 
 from .events import ended, serialised
 from .live_run import LiveRun
@@ -64,7 +64,7 @@ class Reader:
         *,
         after: int,
         is_starter: bool,
-        mend: Callable[[Run], Awaitable[Sequence[Frame]]],
+        mend: Callable[[], Awaitable[Sequence[Frame]]],
         watch: ReaderWatch,
     ) -> None:
         self._store: Final = store
@@ -144,10 +144,7 @@ class Reader:
 
     async def _mended(self) -> Sequence[Frame]:
         """No more events, and no end: a run that could not be stored is brought to its end."""
-        run = await self._store.run(self._run.user, self._run.thread_id, self._run.run_id)
-        if run is None or run.status not in UNFINISHED:
-            return ()
-        return [each for each in await self._mend(run) if each.number > self._number]
+        return [each for each in await self._mend() if each.number > self._number]
 
     async def _compacted(self, frames: Sequence[Frame]) -> Sequence[Frame]:
         """What there is of a compacted log: a snapshot stands for all that was dropped."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, Protocol, final
 
 from llmkeep.service.records import Run
+
+logger = logging.getLogger(__name__)
 
 ProviderStatus = Literal["ok", "unreachable", "unknown"]
 
@@ -37,7 +40,10 @@ class Metrics(Protocol):
 
 @final
 class Watcher:
-    """Counts what the service itself is asked for, and hands everything on."""
+    """Counts what the service itself is asked for, and hands everything on.
+
+    Nothing here raises: what is counted goes on, whatever metrics do.
+    """
 
     def __init__(self, metrics: Metrics | None) -> None:
         self._metrics: Final = metrics
@@ -52,15 +58,13 @@ class Watcher:
 
     def run_began(self) -> None:
         """Its turn has come."""
-        if self._metrics is not None:
-            self._metrics.run_started()
+        self._hand_on("run_started")
 
     def first_token(self, seconds: float) -> None:
         """The model has begun to speak."""
         self._add("first_token", seconds)
         self.provider_status = "ok"
-        if self._metrics is not None:
-            self._metrics.first_token(seconds)
+        self._hand_on("first_token", seconds)
 
     def run_ended(self, run: Run, seconds: float) -> None:
         """A run that began has ended."""
@@ -69,28 +73,30 @@ class Watcher:
             self.provider_status = "ok"
         elif run.status == "error" and _is_unreachable(run.code or ""):
             self.provider_status = "unreachable"
-        if self._metrics is not None:
-            self._metrics.run_ended(run.status, seconds, run.usage or ())
+        self._hand_on("run_ended", run.status, seconds, run.usage or ())
 
     def batch_written(self, events: int, seconds: float) -> None:
         """The journal has written a transaction."""
-        if self._metrics is not None:
-            self._metrics.batch_written(events, seconds)
+        self._hand_on("batch_written", events, seconds)
 
     def write_failed(self) -> None:
         """The journal could not write one."""
-        if self._metrics is not None:
-            self._metrics.write_failed()
+        self._hand_on("write_failed")
 
     def reader_opened(self) -> None:
         """One more reader."""
-        if self._metrics is not None:
-            self._metrics.reader_opened()
+        self._hand_on("reader_opened")
 
     def reader_closed(self) -> None:
         """One fewer."""
+        self._hand_on("reader_closed")
+
+    def _hand_on(self, name: str, *arguments: object) -> None:
         if self._metrics is not None:
-            self._metrics.reader_closed()
+            try:
+                getattr(self._metrics, name)(*arguments)
+            except Exception:
+                logger.exception("metrics cannot count %s", name)
 
     def _add(self, name: str, seconds: float) -> None:
         count, total = self._figures[name]
