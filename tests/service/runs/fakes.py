@@ -117,7 +117,7 @@ class FakeHandler:
             if not agent.ends_without_end:
                 yield _finished(session_id, run_id, RunFinishedSuccessOutcome())
         finally:
-            del self._stops[session_id]
+            self._stops.pop(session_id, None)
             agent.running -= 1
 
 

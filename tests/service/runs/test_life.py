@@ -287,6 +287,91 @@ async def test_r2_an_agent_that_does_not_stop(serve: Serve, store: Store, agent:
     assert agent.running == 0
 
 
+async def test_r2_an_agent_that_cannot_be_stopped(serve: Serve, store: Store, agent: Agent):
+    """It is left to itself: the run ends without it, and what it says then is not heard."""
+    free = asyncio.Event()
+
+    async def stay() -> None:
+        while not free.is_set():
+            try:
+                await free.wait()
+            except asyncio.CancelledError:
+                continue
+
+    agent.ignores_stop = True
+    agent.scripts = [[*text("a1", "Hm")[:2], stay, *text("a2", "late")], text("b1", "ok")]
+    async with serve(patience=0.02) as runs:
+        run = await runs.start(USER, request("r1", "m1"))
+        async with runs.read(run) as reader:
+            await anext(reader)
+            cancelled = await runs.cancel(USER, "t", "r1")
+        frames = await follow(runs, cancelled)
+        again = await runs.start(USER, request("r2", "m2"))
+        assert said(await follow(runs, again)) == "ok"
+        free.set()
+        while agent.running:
+            await asyncio.sleep(0)
+
+    assert cancelled.status == "cancelled"
+    assert said(frames) == "Hm"
+    await agree(store, cancelled)
+
+
+class Breaking:
+    """A context manager that fails where it shall."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        if self._place == "enter":
+            raise RuntimeError("cannot be entered")
+
+    def __exit__(self, *_: object) -> None:
+        if self._place == "exit":
+            raise RuntimeError("cannot be left")
+
+
+class Uncountable:
+    """Metrics that always fail."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"cannot count {name}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ({"around": lambda _: Breaking("enter")}, "error"),
+        ({"around": lambda _: Breaking("exit")}, "success"),
+        ({"metrics": Uncountable()}, "success"),
+    ],
+)
+async def test_r2_what_is_around_a_run_fails(serve: Serve, settings: Any, status: str):
+    """Spans and metrics are no reason for a run not to end."""
+    async with serve(**settings) as runs:
+        run = await runs.start(USER, request("r1", "m1"))
+        await follow(runs, run)
+        ended = await runs.find(USER, "t", "r1")
+        assert ended.status == status
+        await follow(runs, await runs.start(USER, request("r2", "m2")))
+
+
+async def test_what_is_counted(serve: Serve, agent: Agent):
+    """What the page's charts and the readiness check ask for."""
+    agent.scripts = [text("a1", "x"), [failed(code="unreachable")], [failed(code="max_steps")]]
+    async with serve() as runs:
+        assert runs.provider_status == "unknown"
+        seen = []
+        for n in range(3):
+            await follow(runs, await runs.start(USER, request(f"r{n}", f"m{n}")))
+            seen.append(runs.provider_status)
+        counts = {name: count for name, (count, _) in runs.latency.items()}
+
+    assert seen == ["ok", "unreachable", "unreachable"]
+    assert counts == {"first_token": 1, "run": 3}
+
+
 async def test_cancelling_what_has_ended_and_what_is_not_there(runs: Runs):
     """An ended run stays as it is; another's is not found."""
     run = await runs.start(USER, request("r1", "m1"))

@@ -11,7 +11,7 @@ from llmkeep.service.errors import Conflict, NotFound, ServiceError
 from llmkeep.service.records import Run
 from llmkeep.service.runs import Runs, manager
 from tests.service.runs.fakes import Agent, Store, request, text
-from tests.service.runs.following import USER, agree, event, follow, messages, said, types
+from tests.service.runs.following import USER, agree, event, follow, messages, over, said, types
 
 Gate = asyncio.Event
 
@@ -249,6 +249,31 @@ async def test_what_hangs_nowhere_when_its_turn_comes_says_so(
         assert await status(runs, run.run_id) == ("error", code)
         await agree(store, run)
     assert len(await messages(store)) == 2
+
+
+async def test_a_run_that_ends_while_another_is_placed(
+    runs: Runs, store: Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
+):
+    """What was read of the thread before that end is read again: the next hangs behind it."""
+    gate = Gate()
+    agent.scripts = [gated("a1", gate), text("a2", "two")]
+    first = await runs.start(USER, request("r1", "m1"))
+    await spoken(runs, first)
+    look = store.thread
+
+    async def slowly(*arguments: Any, **more: Any) -> Any:
+        monkeypatch.undo()
+        thread = await look(*arguments, **more)
+        gate.set()
+        await over(runs)
+        return thread
+
+    monkeypatch.setattr(store, "thread", slowly, raising=False)
+    await follow(runs, await runs.start(USER, request("r2", "m2")))
+
+    assert [(m.message_id, m.parent_id) for m in await messages(store)][2:] == [
+        ("m2", "a1"), ("a2", "m2"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("is_live", [True, False])

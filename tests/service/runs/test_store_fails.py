@@ -14,6 +14,7 @@ from llmkeep.service.runs import Runs, journal
 from tests.service.runs.conftest import Serve
 from tests.service.runs.fakes import Agent, Store, call, request, result, text
 from tests.service.runs.following import USER, agree, check, event, follow, messages, over, said
+from tests.service.runs.test_queue import spoken
 
 #: With the end of the run; its beginning is written with the first step.
 WRITES = 11
@@ -101,6 +102,56 @@ async def test_r2_the_next_message_brings_it_to_its_end(runs: Runs, store: Store
     assert table["m1"] is None
     assert table["b1"] == "m2"
     assert table["m2"] in table
+
+
+async def test_r2_what_waits_behind_it_hangs_behind_it(runs: Runs, store: Store, agent: Agent):
+    """A run that was in the line already: the one before is brought to its end at its turn."""
+    gate = asyncio.Event()
+    agent.scripts = [[*text("a1", "Hm")[:2], gate.wait], text("b1", "again")]
+    first = await runs.start(USER, request("r1", "m1"))
+    second = await runs.start(USER, request("r2", "m1", "m2"))
+    await spoken(runs, first)
+
+    def refuse(changes: Sequence[Any], _: int) -> None:
+        if any(isinstance(each, EventsAdded) and each.run == first.key for each in changes):
+            raise OSError("this one, for now")
+
+    live = runs._live[USER, "t", "r1"]
+    store.before = refuse
+    gate.set()
+    async with runs.read(first) as reader:
+        async for frames in reader:
+            told = event(frames[-1])
+    assert told["code"] == "internal"
+    store.before = None
+    await live.over.wait()
+    assert said(await follow(runs, second)) == "again"
+
+    stored = await runs.find(USER, "t", "r1")
+    assert (stored.status, stored.code) == ("interrupted", "restart")
+    assert [(m.message_id, m.parent_id, m.status) for m in await messages(store)] == [
+        ("m1", None, "complete"),
+        ("a1", "m1", "partial"),
+        ("m2", "a1", "complete"),
+        ("b1", "m2", "complete"),
+    ]
+    for run in (first, second):
+        await agree(store, run)
+
+
+async def test_r2_whoever_looks_at_it_brings_it_to_its_end(runs: Runs, store: Store, agent: Agent):
+    """It is not shown as running for ever; while the store fails, it is shown as it is there."""
+    agent.scripts = [one_by_one(runs)]
+    fail_from(store, 3)
+    await runs.start(USER, request("r1", "m1"))
+    await over(runs)
+    assert (await runs.find(USER, "t", "r1")).status == "running"
+    async with runs.read(await store.run(USER, "t", "r1")) as reader:
+        told = [frame async for frames in reader for frame in frames]
+    assert told[-1].is_terminal
+    store.before = None
+
+    assert (await runs.find(USER, "t", "r1")).status == "interrupted"
 
 
 async def test_r2_the_next_server_brings_it_to_its_end(serve: Serve, store: Store, agent: Agent):
