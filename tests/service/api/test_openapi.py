@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from llmkeep.service.api import schemas
 from llmkeep.service.api.asking import understand
 from llmkeep.service.app import create_app
-from llmkeep.settings import ServiceSettings
+from llmkeep.settings import ServiceSettings, TokenHolder
+
+ADA = TokenHolder(user="ada")
 
 ANYTHING: dict[str, Any] = {"longest": 100, "on_disconnect": None, "multitask_strategy": None}
 METHODS = ("get", "post", "patch", "delete")
@@ -19,7 +22,11 @@ METHODS = ("get", "post", "patch", "delete")
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return create_app(ServiceSettings()).openapi()
+    return of(ServiceSettings(sign_in="token", tokens={SecretStr("a-token-of-ada-1234"): ADA}))
+
+
+def of(settings: ServiceSettings) -> dict[str, Any]:
+    return create_app(settings).openapi()
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -62,6 +69,10 @@ def test_who_must_sign_in(document: dict[str, Any]) -> None:
     """Every route of the interface wants a user, but the one that tells how to become one."""
     public = {name for name, operation in operations(document) if not operation.get("security")}
     assert public == {"get /api/config", "get /healthz", "get /readyz", "get /metrics"}
+    assert list(document["components"]["securitySchemes"]) == ["HTTPBearer"]
+    free = of(ServiceSettings())
+    assert "securitySchemes" not in free["components"]
+    assert not any(operation.get("security") for _, operation in operations(free))
 
 
 def test_examples_are_true(document: dict[str, Any]) -> None:

@@ -39,6 +39,10 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     async def broken(thread_id: str) -> None:
         raise RuntimeError(SECRET)
 
+    @app.patch("/threads/{thread_id}")
+    async def another(thread_id: str) -> None:
+        return None
+
     @app.post("/body")
     async def body(body: Body) -> None:
         return None
@@ -93,8 +97,9 @@ async def test_what_came_is_not_repeated(client: httpx.AsyncClient) -> None:
 
 
 async def test_unknown_addresses_and_methods(client: httpx.AsyncClient) -> None:
-    """404 and 405 have the same form."""
+    """404 and 405 have the same form, and 405 tells the methods of all routes there."""
     for method, path, status in (("GET", "/nothing", 404), ("DELETE", "/body", 405)):
         answer = await client.request(method, path)
         assert answer.status_code == answer.json()["status"] == status
         assert answer.headers["content-type"] == "application/problem+json"
+    assert (await client.put("/threads/t")).headers["allow"] == "GET, PATCH"

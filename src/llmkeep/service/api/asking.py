@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 import pydantic_core
 from ag_ui.core import ResumeEntry
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -76,6 +76,15 @@ def _none(code: str, text: str) -> AfterValidator:
 NoState = Annotated[
     Any,
     _none("invalid_state", "the server keeps the state itself: leave `state` empty"),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "null"},
+                {"type": "object", "maxProperties": 0},
+                {"type": "array", "maxItems": 0},
+            ]
+        }
+    ),
 ]
 NoTools = Annotated[
     list[dict[str, Any]] | None,

@@ -28,6 +28,13 @@ _REFUSALS: Final = {
     503: "Not now (`draining`, `unavailable`).",
 }
 
+#: Routes that answer with events, and what is in each.
+_STREAMS: Final = {
+    "/api/agent": "Event",
+    "/api/threads/{thread_id}/runs/{run_id}/stream": "Event",
+    "/api/cache/stream": "CacheNow",
+}
+
 #: Of every route that wants a user.
 _EVERYWHERE: Final = (401, 403, 422, 503)
 
@@ -67,6 +74,43 @@ def add_openapi(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
+def _events(reference: str) -> dict[str, Any]:
+    """An answer of server-sent events, each with JSON (OpenAPI 3.2's way to say it)."""
+    data = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": {"$ref": reference},
+    }
+    event = {
+        "type": "object",
+        "properties": {"data": data, "id": {"type": "string"}},
+        "required": ["data"],
+    }
+    return {
+        "description": "Events, as they come.",
+        "content": {"text/event-stream": {"itemSchema": event}},
+    }
+
+
+def _without_null(document: dict[str, Any]) -> None:
+    """What may be left out of an address cannot be null there."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            for parameter in operation.get("parameters", ()):
+                schema = parameter["schema"]
+                if any_of := schema.pop("anyOf", None):
+                    (rest,) = (each for each in any_of if each != {"type": "null"})
+                    schema |= rest
+
+
+def _without_sign_in(document: dict[str, Any]) -> None:
+    """Nothing is sent to sign in: everybody is let in, or a proxy has said who it is."""
+    del document["components"]["securitySchemes"]
+    for item in document["paths"].values():
+        for operation in item.values():
+            operation.pop("security", None)
+
+
 def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title="llmkeep",
@@ -86,6 +130,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
         "Event": event,
         "Problem": shapes.Problem.model_json_schema(ref_template=template),
     }
+    for path, data in _STREAMS.items():
+        for operation in document["paths"][path].values():
+            operation["responses"]["200"] = _events(template.format(model=data))
     for name, schema in schemas.items():
         if "examples" in schema and (model := getattr(shapes, name, None)):
             # FastAPI has dropped what is null in them.
@@ -95,4 +142,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         "required": True,
         "content": {"application/json": {"schema": {"$ref": template.format(model="AgentInput")}}},
     }
+    _without_null(document)
+    if app.state.settings.sign_in in ("none", "proxy"):
+        _without_sign_in(document)
     return document

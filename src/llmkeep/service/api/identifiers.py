@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final
 from urllib.parse import unquote
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from llmkeep.service.errors import Invalid
 
 MAX_LENGTH: Final = 128
 
+#: Printable: no control characters and no line ends.
+PATTERN: Final = rf"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]{{1,{MAX_LENGTH}}}$"
+
 _RULE: Final = f"an id has 1 to {MAX_LENGTH} printable characters, and is neither . nor .."
+_matches: Final = re.compile(PATTERN.replace("$", r"\Z")).match
 
 
 def is_id(text: str) -> bool:
     """Whether it can be one; `.` and `..` cannot be part of an address."""
-    return 0 < len(text) <= MAX_LENGTH and text.isprintable() and text not in (".", "..")
+    return _matches(text) is not None and text not in (".", "..")
 
 
 def check_id(text: object, name: str) -> str:
@@ -33,7 +38,11 @@ def _checked(text: str) -> str:
     return text
 
 
-Id = Annotated[str, AfterValidator(_checked), Field(min_length=1, max_length=MAX_LENGTH)]
+Id = Annotated[
+    str,
+    AfterValidator(_checked),
+    WithJsonSchema({"type": "string", "pattern": PATTERN, "minLength": 1, "maxLength": MAX_LENGTH}),
+]
 """An id in a body."""
 
 PathId = Annotated[Id, BeforeValidator(unquote)]

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmkeep.service.errors import Invalid, ServiceError
@@ -81,11 +82,17 @@ def add_problems(app: FastAPI) -> None:
         assert isinstance(error, ServiceError)
         return problem_response(error)
 
-    async def http_error(_: Request, error: Exception) -> Response:
+    async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         status = HTTPStatus(error.status_code)
+        if status is HTTPStatus.BAD_REQUEST:  # FastAPI's word for bytes that are no text
+            return problem_response(Invalid("the body is not JSON", code="invalid_json"))
         detail = _DETAILS.get(status, error.detail)
-        return _response(status, status.phrase, detail, status.name.lower(), error.headers)
+        headers = error.headers
+        if status is HTTPStatus.METHOD_NOT_ALLOWED and (methods := _methods(request)):
+            headers = {"Allow": ", ".join(methods)}
+        title, code = status.phrase.capitalize(), status.name.lower()
+        return _response(status, title, detail, code, headers)
 
     async def not_understood(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -95,6 +102,18 @@ def add_problems(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, not_understood)
     app.add_middleware(Unexpected)
+
+
+def _methods(request: Request) -> list[str]:
+    """All methods of the address; Starlette knows those of one of its routes."""
+    return [
+        method
+        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST")
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
 
 
 class Unexpected:
