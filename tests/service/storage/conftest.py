@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from llmkeep.service.records import Thread
+from llmkeep.service.storage.database import migrate
 from llmkeep.service.storage.sqlite_store import SqliteStore
 from tests.service.storage.scene import Clock, open_thread
+
+
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the tables of today, to be copied: making them is slow."""
+    file = tmp_path_factory.mktemp("store") / "service.sqlite3"
+    migrate(file)
+    return file
 
 
 @pytest.fixture
@@ -18,8 +28,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SqliteStore]:
-    async with SqliteStore(tmp_path / "service.sqlite3", now=clock) as store:
+async def store(tmp_path: Path, clock: Clock, empty_file: Path) -> AsyncIterator[SqliteStore]:
+    shutil.copy(empty_file, tmp_path)
+    async with SqliteStore(tmp_path / empty_file.name, now=clock) as store:
         yield store
 
 

@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar, cast, final
 
 import aiosqlite
-from anyio import CancelScope
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.sql.expression import ClauseElement
 
+from llmkeep.agents.stopping import whole
 from llmkeep.core.workers import workers
 from llmkeep.service.errors import Unavailable
 from llmkeep.settings import SettingsError
@@ -180,23 +180,6 @@ def _refusal(error: sqlite3.DatabaseError) -> Exception:
         f"the service's data cannot be read or written ({error}): look at its disk, and try again",
         code="store_unavailable",
     )
-
-
-async def whole(work: Coroutine[Any, Any, T]) -> T:
-    """Await `work`, to its end even when we are cancelled meanwhile, however often."""
-    task = asyncio.ensure_future(work)
-    interruption: asyncio.CancelledError | None = None
-    with CancelScope(shield=True):
-        while not task.done():
-            try:
-                await asyncio.wait({task})
-            except asyncio.CancelledError as error:
-                interruption = error
-    if interruption is None:
-        return task.result()
-    if not task.cancelled():
-        task.exception()  # nobody else will ask for it
-    raise interruption
 
 
 async def on_thread(name: str, work: Callable[[], T]) -> T:
