@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 import llmkeep
 from tests.service.conftest import Start
 from tests.support.scripted import Scripted
@@ -16,6 +14,28 @@ TOKENS = {
 }
 
 
+ROUTES = [
+    ("GET", "/api/me"),
+    ("GET", "/api/models"),
+    ("POST", "/api/agent"),
+    ("POST", "/api/threads"),
+    ("GET", "/api/threads"),
+    ("GET", "/api/threads/t"),
+    ("PATCH", "/api/threads/t"),
+    ("DELETE", "/api/threads/t"),
+    ("POST", "/api/threads/t/restore"),
+    ("GET", "/api/threads/t/messages"),
+    ("GET", "/api/threads/t/export"),
+    ("GET", "/api/threads/t/runs"),
+    ("GET", "/api/threads/t/runs/r"),
+    ("GET", "/api/threads/t/runs/r/stream"),
+    ("POST", "/api/threads/t/runs/r/cancel"),
+    ("GET", "/api/cache"),
+    ("GET", "/api/cache/stream"),
+    ("POST", "/api/cache/clear"),
+]
+
+
 async def test_the_configuration_is_for_everybody(start: Start) -> None:
     """It tells how to sign in, to whoever asks."""
     async with start(sign_in="token", tokens=TOKENS) as app, Client(app.address) as client:
@@ -23,35 +43,13 @@ async def test_the_configuration_is_for_everybody(start: Start) -> None:
     assert config == {"version": llmkeep.__version__, "protocol": "1.0", "sign_in": "token"}
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "/api/me"),
-        ("GET", "/api/models"),
-        ("POST", "/api/agent"),
-        ("POST", "/api/threads"),
-        ("GET", "/api/threads"),
-        ("GET", "/api/threads/t"),
-        ("PATCH", "/api/threads/t"),
-        ("DELETE", "/api/threads/t"),
-        ("POST", "/api/threads/t/restore"),
-        ("GET", "/api/threads/t/messages"),
-        ("GET", "/api/threads/t/export"),
-        ("GET", "/api/threads/t/runs"),
-        ("GET", "/api/threads/t/runs/r"),
-        ("GET", "/api/threads/t/runs/r/stream"),
-        ("POST", "/api/threads/t/runs/r/cancel"),
-        ("GET", "/api/cache"),
-        ("GET", "/api/cache/stream"),
-        ("POST", "/api/cache/clear"),
-    ],
-)
-async def test_nobody_is_let_in_without_a_token(start: Start, method: str, path: str) -> None:
+async def test_nobody_is_let_in_without_a_token(start: Start) -> None:
     """Every other route wants a user, before it looks at anything else."""
     async with start(sign_in="token", tokens=TOKENS) as app, Client(app.address) as client:
-        answer = await client.http.request(method, path, json=None if method == "GET" else {})
-    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
-    assert answer.headers["www-authenticate"].startswith("Bearer")
+        for method, path in ROUTES:
+            answer = await client.http.request(method, path, json=None if method == "GET" else {})
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized"), path
+            assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
 async def test_who_one_is(start: Start, scripted: Scripted) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -31,7 +31,7 @@ class Source:
         self.was_cancelled_in_leaving = False
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[AsyncIterator[Sequence[bytes]]]:
+    async def open(self) -> AsyncIterator[AsyncIterator[Iterable[bytes]]]:
         self.entered.set()
         try:
             yield self._each()
@@ -42,7 +42,7 @@ class Source:
                 self.was_cancelled_in_leaving = True
             self.left.set()
 
-    async def _each(self) -> AsyncIterator[Sequence[bytes]]:
+    async def _each(self) -> AsyncIterator[Iterable[bytes]]:
         for batch in self._batches:
             yield batch
         if self._forever:
@@ -75,7 +75,7 @@ class Exchange:
 
 
 def frames(*numbers: int) -> list[bytes]:
-    return encoded([Frame(number, f'{{"n":{number}}}') for number in numbers])
+    return list(encoded([Frame(number, f'{{"n":{number}}}') for number in numbers]))
 
 
 async def test_events_end_in_line_feeds_and_have_their_number() -> None:

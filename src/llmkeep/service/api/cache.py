@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -48,8 +48,8 @@ async def clear_cache(
 
 
 @asynccontextmanager
-async def _looks(service: Service) -> AsyncIterator[AsyncIterator[Sequence[bytes]]]:
-    async def each() -> AsyncIterator[Sequence[bytes]]:
+async def _looks(service: Service) -> AsyncIterator[AsyncIterator[Iterable[bytes]]]:
+    async def each() -> AsyncIterator[Iterable[bytes]]:
         while not service.draining.is_set():
             yield [format_sse_event(data_str=service.board.now().model_dump_json())]
             with suppress(TimeoutError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from llmkeep.service.records import Run
@@ -24,10 +24,10 @@ def follow(
     translate = translator(protocol_version)
 
     @asynccontextmanager
-    async def batches() -> AsyncIterator[AsyncIterator[Sequence[bytes]]]:
+    async def batches() -> AsyncIterator[AsyncIterator[Iterable[bytes]]]:
         async with service.runs.read(run, after=after, is_starter=is_starter) as reader:
 
-            async def each() -> AsyncIterator[Sequence[bytes]]:
+            async def each() -> AsyncIterator[Iterable[bytes]]:
                 async for frames in reader:
                     yield encoded(frames if translate is None else translate(frames))
 

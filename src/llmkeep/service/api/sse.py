@@ -7,7 +7,7 @@ that are silent; one that does not read is dropped. What is sent is decided by `
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, final
 
@@ -33,12 +33,12 @@ _HEADERS: Final = {
 
 _logger: Final = logging.getLogger(__name__)
 
-Batches = AbstractAsyncContextManager[AsyncIterable[Sequence[bytes]]]
+Batches = AbstractAsyncContextManager[AsyncIterable[Iterable[bytes]]]
 
 
-def encoded(frames: Iterable[Frame]) -> list[bytes]:
-    """Each frame as an event."""
-    return [format_sse_event(data_str=each.data, id=str(each.number)) for each in frames]
+def encoded(frames: Iterable[Frame]) -> Iterator[bytes]:
+    """Each frame as an event, made when it is sent."""
+    return (format_sse_event(data_str=each.data, id=str(each.number)) for each in frames)
 
 
 @final
@@ -88,7 +88,7 @@ class EventStream(Response):
                 pass  # ASGI 2.4: the client has gone
             tasks.cancel_scope.cancel()
 
-    async def _send_all(self, send: Send, batches: AsyncIterable[Sequence[bytes]]) -> None:
+    async def _send_all(self, send: Send, batches: AsyncIterable[Iterable[bytes]]) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
         await self._send(send, KEEPALIVE_COMMENT)  # so that the client knows it is answered
@@ -131,7 +131,7 @@ async def _until_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-def _chunks(batch: Sequence[bytes]) -> Iterable[bytes]:
+def _chunks(batch: Iterable[bytes]) -> Iterable[bytes]:
     """The events of a batch in as few pieces as are not large."""
     pieces: list[bytes] = []
     size = 0
