@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -16,6 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, final
+
+import uvicorn
+from typing_extensions import override
 
 from llmkeep.core.errors import LLMKeepError
 from llmkeep.settings import settings
@@ -28,16 +32,11 @@ if TYPE_CHECKING:
 
     from llmkeep.service.api.parts import Service
 
-try:
-    import uvicorn
-    from typing_extensions import override
-except ModuleNotFoundError as missing:
-    raise ImportError(
-        f'{missing.name} is not installed: pip install "llmkeep[serve]"', name=missing.name
-    ) from None
-
 #: Connections that wait to be taken.
 _BACKLOG: Final = 2048
+
+#: Open files, as far as the system lets us have them.
+_FILES: Final = 65_536
 
 #: Seconds that an idle connection is kept: longer than the usual proxies keep theirs.
 _KEEP_ALIVE: Final = 75
@@ -77,6 +76,7 @@ def serve(
     check_exposure(chosen.host, chosen)
     picked = pick(model, base_url, settings)
     _apply(picked)
+    _allow_many_files()
     with listening(chosen.host, chosen.port) as listener:
         from llmkeep.service.app import create_app
         from llmkeep.service.observability import configure_logging
@@ -87,6 +87,19 @@ def serve(
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(app, config, listener, lambda: _tell(picked, listener)))
     return 0
+
+
+def _allow_many_files() -> None:
+    """Each reader and each call of a model has a file number: 1024 are soon used up."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.contextmanager
@@ -100,7 +113,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         place = f"port {port} of {host}"
         if isinstance(error, socket.gaierror):
             raise CannotListen(f"--host {host}: there is no such address") from None
-        if _is_taken(error):
+        if error.errno == errno.EADDRINUSE:
             raise CannotListen(
                 f"{place} is taken: end what listens there, or give another --port (0: any)"
             ) from None
@@ -112,12 +125,6 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def _is_taken(error: OSError) -> bool:
-    import errno
-
-    return error.errno == errno.EADDRINUSE
-
-
 def configuration(app: Any) -> uvicorn.Config:
     """How uvicorn serves it."""
     return uvicorn.Config(
@@ -125,6 +132,7 @@ def configuration(app: Any) -> uvicorn.Config:
         lifespan="off",  # held around the server, so that what it raises is ours to tell
         ws="none",
         log_config=None,
+        log_level="warning",  # its own words beside ours would be said twice
         access_log=False,  # the service has its own, which names no query
         proxy_headers=False,  # who may name an address is the sign-in's matter
         server_header=False,
@@ -196,9 +204,12 @@ def _on_signals(act: Callable[[int], None]) -> Iterator[None]:
 class Server(uvicorn.Server):
     """Uvicorn's, with signals left to us, and connections that can be dropped."""
 
-    def __init__(self, config: uvicorn.Config, tell: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, tell: Callable[[], None], *, last_words: float = _LAST_WORDS
+    ) -> None:
         super().__init__(config)
         self._tell: Final = tell
+        self._last_words: Final = last_words
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -208,7 +219,7 @@ class Server(uvicorn.Server):
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Who does not read keeps nobody waiting.
-        late = asyncio.get_running_loop().call_later(_LAST_WORDS, self._drop_all)
+        late = asyncio.get_running_loop().call_later(self._last_words, self._drop_all)
         await super().shutdown(sockets)
         late.cancel()
 
