@@ -55,24 +55,23 @@ def service_of(request: Request) -> Service:
     return cast("Service", request.app.state.service)
 
 
+async def _parts(request: Request) -> Service:
+    return service_of(request)  # asynchronous, since FastAPI takes others to a thread
+
+
 async def _counted(request: Request, who: Annotated[Principal, Depends(signed_in)]) -> Principal:
     await service_of(request).limiter.take_request(who)
     return who
 
 
 async def _thread(request: Request, thread_id: PathId, who: User) -> Thread:
-    return await find_thread(service_of(request).store, who, thread_id)
-
-
-async def find_thread(store: Store, who: Principal, thread_id: str) -> Thread:
-    """The user's thread. Raises NotFound."""
-    thread = await store.thread(who.user, thread_id)
+    thread = await service_of(request).store.thread(who.user, thread_id)
     if thread is None:
         raise NotFound("there is no such thread: GET /api/threads lists yours")
     return thread
 
 
-Parts = Annotated[Service, Depends(service_of)]
+Parts = Annotated[Service, Depends(_parts)]
 User = Annotated[Principal, Depends(signed_in)]
 """Who reads."""
 CountedUser = Annotated[Principal, Depends(_counted)]
