@@ -29,6 +29,8 @@ from tests.service.storage.scene import (
     say,
 )
 
+STEPS_OF_A_BATCH = 7  # begin, events, messages, head, title, run, commit
+
 
 def changes(thread: Any, run: Any) -> list[Any]:
     """One of each kind."""
@@ -147,9 +149,37 @@ async def test_half_characters_do_not_fail_a_batch(store, thread):
     assert [m.content for m in await store.messages(thread)] == ["a", "half ?"]
 
 
-# --- cancelled -----------------------------------------------------------------------------------
+async def test_a_batch_keeps_others_out_from_its_beginning(store, thread, steps):
+    """Whoever wrote between what it reads and what it writes would make it fail."""
+    run = await open_run(store, thread)
+    looks: list[bool] = []
+    steps.taken = 0
+    steps.doing = lambda: looks.append(is_locked(store))
 
-STEPS_OF_A_BATCH = 7  # begin, five lists, commit
+    await store.write(changes(thread, run))
+
+    assert looks == [False, *[True] * (STEPS_OF_A_BATCH - 1)]
+
+
+async def test_a_full_disk_is_told_and_the_batch_can_be_repeated(store, thread):
+    """Nothing of it was written, and what is there can be read."""
+    run = await open_run(store, thread)
+    large = [*changes(thread, run), MessagesPut(thread.key, [message("b", content="x" * 10**6)])]
+    writer = store._database._open[0]
+    ((pages,),) = await writer.execute_fetchall("PRAGMA page_count")
+    await writer.execute_fetchall(f"PRAGMA max_page_count = {pages + 1}")
+
+    with pytest.raises(Unavailable, match="full"):
+        await store.write(large)
+    assert not is_locked(store)
+    assert not await is_written(store, run)
+
+    await writer.execute_fetchall("PRAGMA max_page_count = 1000000")
+    await store.write(large)
+    assert ids(await store.messages(thread)) == ["a", "b"]
+
+
+# --- cancelled -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("step", range(1, STEPS_OF_A_BATCH + 1))

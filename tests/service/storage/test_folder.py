@@ -23,10 +23,12 @@ import os, sys, time
 from pathlib import Path
 from llmkeep.service.storage.folder import DataFolder
 folder = DataFolder(Path(sys.argv[1])).lock()
-if "fork" in sys.argv and (child := os.fork()) == 0:
+if "fork" in sys.argv and os.fork() == 0:
+    print(os.getpid(), flush=True)  # which ends what there is to do after a fork
     sys.stdin.read()
     os._exit(0)
-print(child if "fork" in sys.argv else "owned", flush=True)
+if "fork" not in sys.argv:
+    print("owned", flush=True)
 sys.stdin.read()
 """
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from alembic import context
 
 from llmkeep.service.storage.tables import ALL_METADATA
@@ -11,10 +9,9 @@ from llmkeep.service.storage.tables import ALL_METADATA
 if context.is_offline_mode():
     raise RuntimeError("the service migrates its file itself: there are no scripts in SQL")
 
-settings: dict[str, Any] = {
-    "target_metadata": ALL_METADATA,
-    "render_as_batch": True,  # SQLite alters few things of a table: it is made anew
-    "transactional_ddl": True,  # which Alembic does not expect of SQLite
-}
-context.configure(connection=context.config.attributes["connection"], **settings)
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=ALL_METADATA,
+    render_as_batch=True,  # SQLite alters few things of a table: it is made anew
+)
 context.run_migrations()
