@@ -65,6 +65,8 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        # Its spans and logs would have addresses with what was searched for; ours have not.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.settings = settings
     app.state.metrics = metrics = Metrics()

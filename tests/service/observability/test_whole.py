@@ -120,3 +120,14 @@ def _failing(asked: Any) -> Any:
 
 def _named(spans: Iterable[ReadableSpan], name: str) -> ReadableSpan:
     return next(span for span in spans if span.name == name)
+
+
+async def test_i12_what_a_user_searches_for_is_in_no_span(
+    start: Any, exporter: InMemorySpanExporter
+):
+    """The framework has spans of its own, with whole queries, as soon as there is a provider."""
+    async with start(models=("openai:scripted",)) as app, Client(app.address) as client:
+        answer = await client.http.get("/api/threads", params={"q": MESSAGE})
+        assert answer.status_code == 200
+    for span in exporter.get_finished_spans():
+        assert MESSAGE not in span.to_json()

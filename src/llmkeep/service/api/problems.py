@@ -6,7 +6,7 @@ What is unexpected is logged where it can be found again, and told without a wor
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -132,10 +132,11 @@ class Unexpected:
             return
         has_started = False
 
-        async def sending(message: Message) -> None:
+        def sending(message: Message) -> Awaitable[None]:
+            # No coroutine function: of a stream's messages each would be one more to run.
             nonlocal has_started
             has_started = True
-            await send(message)
+            return send(message)
 
         try:
             await self._app(scope, receive, sending)
