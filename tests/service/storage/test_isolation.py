@@ -116,6 +116,27 @@ async def test_a_purge_removes_everything_of_a_thread(store):
     assert nothing == dict.fromkeys(counted, 0)
 
 
+async def test_what_is_purged_takes_no_place_on_the_disk(store, thread):
+    """The file shrinks: what was said is not in it any more."""
+
+    async def pages() -> Any:
+        async with store.sessions() as session:
+            connection = await session.connection()
+            return (await connection.exec_driver_sql("PRAGMA page_count")).scalar()
+
+    before = await pages()
+    secret = "secret " * 10_000
+    await say(store, thread, *(message(f"m{number}", content=secret) for number in range(20)))
+    grown = await pages()
+    await store.delete_thread(thread, BEGINNING)
+    await store.purge_thread(thread)
+
+    assert grown > before + 300
+    assert await pages() <= before + 3
+    await store.close()
+    assert b"secret secret" not in store.file.read_bytes()
+
+
 async def test_a_thread_whose_run_is_being_stopped_is_not_purged_yet(store, thread):
     """It is written to, and its checkpoints are."""
     run = await open_run(store, thread)

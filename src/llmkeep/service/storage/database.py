@@ -40,6 +40,9 @@ Row = tuple[Any, ...]
 #: Seconds to wait for another process that writes to the file: a backup, or somebody's shell.
 BUSY_TIMEOUT: Final = 10.0
 
+#: Pages (of 4 kB) that one purge gives back to the disk at most.
+PAGES_GIVEN_BACK: Final = 1000
+
 #: The oldest SQLite that knows what is written here (`RETURNING`).
 OLDEST_SQLITE: Final = (3, 35)
 
@@ -163,6 +166,14 @@ class Database:
             _refuse(error)
             raise
         return result
+
+    async def shrink(self) -> None:
+        """Give pages that are free back to the disk, a bounded number of them."""
+        # A script: of a statement one step would be taken, which is one page.
+        script = f"PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"
+        async with self._turn:
+            with suppress(sqlite3.OperationalError):  # then the next one does it
+                await self._connection(0).executescript(script)
 
     def _connection(self, index: int) -> aiosqlite.Connection:
         try:

@@ -201,6 +201,7 @@ class SqliteStore:
             await transaction.rows(statements.PURGE_THREAD, thread=thread.key)
 
         await self._database.write(purge)
+        await self._database.shrink()
 
     # --- messages ---
 
