@@ -15,6 +15,7 @@ import pytest
 
 from llmkeep.service.errors import Unavailable
 from llmkeep.service.interfaces import EventsAdded, MessagesPut, RunChanged, TitleGiven
+from llmkeep.service.records import Call
 from llmkeep.service.storage import database
 from llmkeep.service.storage.sqlite_store import SqliteStore
 from tests.service.storage.scene import (
@@ -143,10 +144,16 @@ async def test_changes_of_a_purged_thread_do_not_fail_those_of_others(store, thr
 async def test_half_characters_do_not_fail_a_batch(store, thread):
     """What no file can keep is shown as a question mark."""
     run = await open_run(store, thread)
-    bad = message("b", "a", content="half \ud83d")
-    await store.write([*changes(thread, run), MessagesPut(thread.key, [bad])])
+    half = "half \ud83d"
+    bad = message("b", "a", content=half, calls=(Call("c1", "x", half),))
+    error = RunChanged(run.key, {"error": half})
+    await store.write([*changes(thread, run), MessagesPut(thread.key, [bad]), error])
 
-    assert [m.content for m in await store.messages(thread)] == ["a", "half ?"]
+    said = await store.message(thread, "b")
+    now = await store.run("ann", "t1", "r1")
+    assert said is not None
+    assert now is not None
+    assert {said.content, said.calls[0].arguments, now.error} == {"half ?"}
 
 
 async def test_a_batch_keeps_others_out_from_its_beginning(store, thread, steps):

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, final
 
 from llmkeep.service.interfaces import Change, EventsAdded, MessagesPut, RunChanged, TitleGiven
 
 from . import statements
-from .database import Database, Statement, Transaction
+from .database import Database, Row, Statement, Transaction
 from .rows import RUN_FIELDS, fold, message_row, to_number
-
-Row = tuple[Any, ...]
 
 
 @final
@@ -69,6 +66,13 @@ class Batch:
         TitleGiven: _add_title,
     }
 
+    def mend(self) -> None:
+        """Make of each text one that can be kept."""
+        for rows in (self._events, self._messages, self._heads, self._titles):
+            rows[:] = [tuple(map(_mended, row)) for row in rows]
+        for values in self._runs.values():
+            values.update({name: _mended(value) for name, value in values.items()})
+
     async def write(self, transaction: Transaction) -> None:
         """Write them."""
         for statement, rows in (
@@ -106,20 +110,20 @@ async def _write_mended(transaction: Transaction, changes: Sequence[Change], now
         table: {key for (key,) in await transaction.rows(find, ids=json.dumps(asked[table]))}
         for table, find in statements.THERE.items()
     }
-    mended: list[Change] = []
-    for change in changes:
-        if isinstance(change, EventsAdded):
-            if change.run in there["runs"]:
-                frames = [replace(f, data=_whole_text(f.data)) for f in change.frames]
-                mended.append(replace(change, frames=frames))
-        elif isinstance(change, MessagesPut):
-            if change.thread in there["threads"]:
-                messages = [replace(m, content=_whole_text(m.content)) for m in change.messages]
-                mended.append(replace(change, messages=messages))
-        else:
-            mended.append(change)
-    await Batch(mended, now).write(transaction)
+    left = Batch([change for change in changes if _is_of(change, there)], now)
+    left.mend()
+    await left.write(transaction)
 
 
-def _whole_text(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
+def _is_of(change: Change, there: Mapping[str, set[int]]) -> bool:
+    """Whether there is what it is added to; a change of nothing is none."""
+    if isinstance(change, EventsAdded):
+        return change.run in there["runs"]
+    return not isinstance(change, MessagesPut) or change.thread in there["threads"]
+
+
+def _mended(value: Any) -> Any:
+    """A value that can be kept: of half a character nothing can be made but a question mark."""
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""What `sqlite_store` asks of the database, each compiled once.
+"""What `sqlite_store` asks of the database, each compiled once; `_given` is what each call gives.
 
 Portable SQL through SQLAlchemy's Core, `ON CONFLICT` and `RETURNING` included, which PostgreSQL
 writes alike (`insert` is then its dialect's). SQLite's own is `json_each`.
@@ -295,40 +295,27 @@ FIND_RUN: Final = Statement(
     )
 )
 RUN_OF_THREAD: Final = Statement(_runs().where(_is_this_thread, runs.c.run_id == _given("run_id")))
+_new_run: Final[dict[str, ColumnElement[Any]]] = {
+    "thread_key": threads.c.key,
+    "owner": threads.c.owner,
+    "run_id": _given("run_id"),
+    "fingerprint": _given("fingerprint"),
+    "request": _given("request"),
+    "status": literal_column("'pending'"),
+    "model": _given("model"),
+    "tokens": literal_column("0"),
+    "interrupts": literal_column("'[]'"),
+    "is_compacted": literal_column("0"),
+    "on_disconnect": _given("on_disconnect"),
+    "multitask_strategy": _given("multitask_strategy"),
+    "created_at": _given("created_at"),
+}
+_its_thread: Final = select(*_new_run.values()).where(
+    _is_this_thread, threads.c.deleted_at.is_(None)
+)
 ADD_RUN: Final = Statement(
     insert(runs)
-    .from_select(
-        [
-            "thread_key",
-            "owner",
-            "run_id",
-            "fingerprint",
-            "request",
-            "status",
-            "model",
-            "tokens",
-            "interrupts",
-            "is_compacted",
-            "on_disconnect",
-            "multitask_strategy",
-            "created_at",
-        ],
-        select(
-            threads.c.key,
-            threads.c.owner,
-            _given("run_id"),
-            _given("fingerprint"),
-            _given("request"),
-            literal_column("'pending'"),
-            _given("model"),
-            literal_column("0"),
-            literal_column("'[]'"),
-            literal_column("0"),
-            _given("on_disconnect"),
-            _given("multitask_strategy"),
-            _given("created_at"),
-        ).where(_is_this_thread, threads.c.deleted_at.is_(None)),
-    )
+    .from_select(list(_new_run), select(*_new_run.values()).where(_is_kept))
     .on_conflict_do_nothing(index_elements=["thread_key", "run_id"])
     .returning(runs.c.key)
 )
