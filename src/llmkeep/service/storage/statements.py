@@ -310,9 +310,7 @@ _new_run: Final[dict[str, ColumnElement[Any]]] = {
     "multitask_strategy": _given("multitask_strategy"),
     "created_at": _given("created_at"),
 }
-_its_thread: Final = select(*_new_run.values()).where(
-    _is_this_thread, threads.c.deleted_at.is_(None)
-)
+_is_kept: Final = and_(_is_this_thread, threads.c.deleted_at.is_(None))
 ADD_RUN: Final = Statement(
     insert(runs)
     .from_select(list(_new_run), select(*_new_run.values()).where(_is_kept))
