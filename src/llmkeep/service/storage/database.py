@@ -99,13 +99,15 @@ class Database:
         self.engine: Final = _engine(path)
         #: For tools that write rows of their own into the same file.
         self.sessions: Final = async_sessionmaker(self.engine, expire_on_commit=False)
+        self.newest = ""
+        """The version of the tables that this code writes, once it is open."""
         self._turn: Final = asyncio.Lock()
         self._connections: Final = AsyncExitStack()
         self._open: list[aiosqlite.Connection] = []
 
     async def open(self) -> Self:
         """Make or migrate the file, and open it. Raises SettingsError."""
-        await on_thread("migrate", lambda: migrate(self.path))
+        self.newest = await on_thread("migrate", lambda: migrate(self.path))
         try:
             for _ in range(3):
                 connection = await self._connections.enter_async_context(self.engine.connect())
@@ -254,8 +256,8 @@ def _prepare(engine: Engine, *pragmas: str) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def migrate(path: Path) -> None:
-    """Make the file, or bring it up to date; blocks. Raises SettingsError."""
+def migrate(path: Path) -> str:
+    """Make the file, or bring it up to date; blocks. Gives the version. Raises SettingsError."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise LLMKeepError(
             f"SQLite {sqlite3.sqlite_version} is too old: run the service with a Python that has "
@@ -267,7 +269,7 @@ def migrate(path: Path) -> None:
     try:
         path.touch(mode=0o600)  # the files that SQLite makes beside it get its mode
         with engine.begin() as connection:
-            migrations.upgrade(connection, path)
+            return migrations.upgrade(connection, path)
     except (OSError, DatabaseError) as error:
         cause = error.orig if isinstance(error, DatabaseError) else error.strerror
         raise SettingsError(

@@ -25,7 +25,7 @@ from llmkeep.service.errors import Conflict, Invalid, NotFound
 from llmkeep.service.interfaces import Change
 from llmkeep.service.records import Frame, Message, Run, RunRequest, Thread, ThreadPage
 
-from . import batch, migrations, statements
+from . import batch, statements
 from .database import Database, Statement, Transaction
 from .rows import (
     as_message,
@@ -107,7 +107,7 @@ class SqliteStore:
     async def version(self) -> tuple[str, str]:
         """Which version of the tables the file has, and which this code writes."""
         ((version,),) = await self._database.read(statements.VERSION)
-        return version, migrations.newest()
+        return version, self._database.newest
 
     # --- threads ---
 

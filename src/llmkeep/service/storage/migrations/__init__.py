@@ -42,10 +42,10 @@ def known() -> frozenset[str]:
     return frozenset(script.revision for script in scripts)
 
 
-def upgrade(connection: Connection, path: Path) -> None:
+def upgrade(connection: Connection, path: Path) -> str:
     """Bring the tables behind `connection` up to date, in its transaction; blocks.
 
-    Raises SettingsError for a file that a newer llmkeep has written.
+    Gives the version that they have then. Raises SettingsError for a file that a newer llmkeep has written.
     """
     config = configuration(connection)
     unknown = set(MigrationContext.configure(connection).get_current_heads()) - known()
@@ -58,3 +58,4 @@ def upgrade(connection: Connection, path: Path) -> None:
     command.upgrade(config, "head")
     if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
         raise RuntimeError("a migration has lost rows that others belong to: nothing was changed")
+    return newest()
