@@ -45,7 +45,8 @@ def known() -> frozenset[str]:
 def upgrade(connection: Connection, path: Path) -> str:
     """Bring the tables behind `connection` up to date, in its transaction; blocks.
 
-    Gives the version that they have then. Raises SettingsError for a file that a newer llmkeep has written.
+    Gives the version that they have then. Raises SettingsError for a file that a newer llmkeep has
+    written.
     """
     config = configuration(connection)
     unknown = set(MigrationContext.configure(connection).get_current_heads()) - known()
