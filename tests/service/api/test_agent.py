@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
 
+import httpx_sse
 import pytest
 
+from llmkeep.service.records import Run
+from llmkeep.service.runs import Runs
 from tests.service.api.application import Running
 from tests.service.conftest import Start
 from tests.support.scripted import Scripted
@@ -218,6 +224,43 @@ async def test_threads_are_answered_side_by_side(app: Running, scripted: Scripte
             assert text_of(await second.rest()) == "other"
             one.opened.set()
             assert text_of(await first.rest()) == "one"
+
+
+class Broken:
+    """Runs whose events cannot be read on after the second."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runs, name)
+
+    @asynccontextmanager
+    async def read(self, run: Run, **more: Any) -> AsyncIterator[AsyncIterator[Any]]:
+        async def each(reader: Any) -> AsyncIterator[Any]:
+            yield (await anext(reader))[:2]
+            raise OSError("the disk is on fire")
+
+        async with self._runs.read(run, **more) as reader:
+            yield each(reader)
+
+
+async def test_a_stream_that_fails_is_told_to(
+    app: Running, client: Client, scripted: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends in one error event, which is none of the run's; the log has the reason."""
+    scripted.say(Text("Hello"))
+    runs = app.service.runs
+    app.service.runs = cast("Runs", Broken(runs))
+    async with client.http.stream("POST", "/api/agent", json=run_input("t", "hi")) as answer:
+        events = [each async for each in httpx_sse.EventSource(answer).aiter_sse() if each.data]
+    app.service.runs = runs
+    last = json.loads(events[-1].data)
+    assert (last["type"], last["code"]) == ("RUN_ERROR", "internal")
+    assert "fire" not in last["message"]
+    assert [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR] == [
+        "a run could not be read"
+    ]
 
 
 async def refused(client: Client, body: dict[str, Any], **query: Any) -> dict[str, Any]:

@@ -57,7 +57,15 @@ async def _client(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 async def test_the_document_is_at_every_address_of_the_page(client: httpx.AsyncClient) -> None:
     """The page reads its address itself; the document is asked for again each time."""
-    for path in ("/", "/index.html", "/keep", "/threads/some-thread", "/t/a b", "//etc/passwd"):
+    for path in (
+        "/",
+        "/index.html",
+        "/keep",
+        "/threads/some-thread",
+        "/t/a b",
+        "/t/version-1.2",
+        "//etc/passwd",
+    ):
         answer = await client.get(path_of(client, path))
         assert answer.text == "<title>the page</title>", path
         assert answer.headers["content-type"].startswith("text/html")

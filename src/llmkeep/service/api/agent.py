@@ -16,6 +16,7 @@ from .asking import Asked, understand
 from .documented import problems
 from .following import follow
 from .parts import CountedUser, Parts, Service
+from .problems import tell_run
 from .sse import EventStream
 
 router: Final = APIRouter(tags=["agent"])
@@ -48,6 +49,7 @@ async def run_agent(
         on_disconnect=on_disconnect,
         multitask_strategy=multitask_strategy,
     )
+    tell_run(request, thread_id=asked.request.thread_id, run_id=asked.request.run_id)
     unseen = await _unseen(service, who, asked)
     characters = max((len(each.content) for each in unseen), default=0)
     try:

@@ -26,7 +26,7 @@ from llmkeep.service.records import (
     UserMessage,
 )
 
-from .identifiers import Id, check_id
+from .identifiers import ID_SCHEMA, Id, check_id
 from .problems import checked
 
 #: Roles of messages that the server has itself, or does not need.
@@ -44,11 +44,36 @@ _EXAMPLE: Final[dict[str, Any]] = {
 }
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow")
+#: Of the messages, what is looked at.
+_MESSAGES: Final[dict[str, Any]] = {
+    "type": "array",
+    "items": {
+        "anyOf": [
+            {
+                "type": "object",
+                "properties": {
+                    "id": ID_SCHEMA,
+                    "role": {"const": "user"},
+                    "content": {
+                        "anyOf": [
+                            {"type": "string"},
+                            {"type": "array", "items": {"type": "object"}},
+                        ]
+                    },
+                },
+                "required": ["id", "role", "content"],
+            },
+            {
+                "type": "object",
+                "properties": {"role": {"enum": sorted(_OURS)}},
+                "required": ["role"],
+            },
+        ]
+    },
+}
 
 
-class ForwardedProps(_Wire):
+class ForwardedProps(BaseModel):
     """What of `forwardedProps` is ours; other members are left alone."""
 
     model_config = ConfigDict(extra="allow")
@@ -98,18 +123,20 @@ NoContext = Annotated[
 ]
 
 
-class AgentInput(_Wire):
+class AgentInput(BaseModel):
     """AG-UI's RunAgentInput, as far as it is taken.
 
     Of `messages` only those with the role `user` are looked at; `system` and `developer` ones, and
     client tools, context and state are refused. `parentRunId` is not used.
     """
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(
+        alias_generator=to_camel, extra="allow", json_schema_extra={"examples": [_EXAMPLE]}
+    )
 
     thread_id: Id
     run_id: Id
-    messages: list[dict[str, Any]]
+    messages: Annotated[list[dict[str, Any]], WithJsonSchema(_MESSAGES)]
     protocol_version: str | None = None
     resume: list[ResumeEntry] | None = None
     """Answers to the interrupts of the run before."""

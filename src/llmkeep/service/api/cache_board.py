@@ -36,16 +36,17 @@ class CacheBoard:
 
     def now(self) -> CacheNow:
         """The caches at this moment."""
+        caches = self._listen()
         return CacheNow(
             stats=vars(llmkeep.stats()),
-            caches=[Cache(name=cache.name, stats=vars(cache.stats())) for cache in self._listen()],
+            caches=[Cache(name=cache.name, stats=vars(cache.stats())) for cache in caches],
             instances=[
                 Instance(
                     cache=cache.name,
                     builds=max(self._builds[cache.name, row.label], row.state != "building"),
                     **vars(row),
                 )
-                for cache in self._listen()
+                for cache in caches
                 for row in cache.snapshot()
             ],
             latency={
@@ -56,19 +57,15 @@ class CacheBoard:
 
     def clear(self) -> int:
         """Retire every instance that agents use; gives how many. Calls under way go on."""
-        before = self._retirable()
-        ConversationHandler.clear_llm_cache()
-        llmkeep.clear()
-        return before
+        before = llmkeep.stats()
+        ConversationHandler.clear_llm_cache()  # which clears what `llmkeep.chat_model` keeps, too
+        return before.leased + before.idle
 
     def close(self) -> None:
         """Listen no more."""
         for stop in list(self._listening.values()):
             stop()
         self._listening.clear()
-
-    def _retirable(self) -> int:
-        return llmkeep.stats().leased + llmkeep.stats().idle
 
     def _listen(self) -> list[ClientCache[Any, Any]]:
         caches = self._caches()

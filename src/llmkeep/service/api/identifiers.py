@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
@@ -38,11 +38,15 @@ def _checked(text: str) -> str:
     return text
 
 
-Id = Annotated[
-    str,
-    AfterValidator(_checked),
-    WithJsonSchema({"type": "string", "pattern": PATTERN, "minLength": 1, "maxLength": MAX_LENGTH}),
-]
+#: The same in JSON Schema.
+ID_SCHEMA: Final[dict[str, Any]] = {
+    "type": "string",
+    "pattern": PATTERN,
+    "minLength": 1,
+    "maxLength": MAX_LENGTH,
+}
+
+Id = Annotated[str, AfterValidator(_checked), WithJsonSchema(ID_SCHEMA)]
 """An id in a body."""
 
 PathId = Annotated[Id, BeforeValidator(unquote)]

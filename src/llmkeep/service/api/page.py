@@ -55,7 +55,7 @@ class Page(StaticFiles):
         try:
             response = await super().get_response(path, scope)
         except HTTPException as error:
-            if error.status_code != 404 or Path(path).suffix:
+            if error.status_code != 404 or _is_file(path):
                 raise
             response = await super().get_response(DOCUMENT, scope)
         is_for_ever = Path(path).parts[:1] == ("assets",) and response.status_code < 400
@@ -68,6 +68,12 @@ class Page(StaticFiles):
         if scope["path"] == "/" and scope["method"] in ("GET", "HEAD"):
             return PlainTextResponse(_NO_PAGE, headers={"Cache-Control": "no-store"})
         raise HTTPException(404)
+
+
+def _is_file(path: str) -> bool:
+    """Whether it names a file, not one of the page's addresses: those may hold an id with dots."""
+    parts = Path(path).parts
+    return parts[:1] in (("assets",), ("..",)) or (len(parts) == 1 and bool(Path(path).suffix))
 
 
 def _is_api(path: str) -> bool:

@@ -26,6 +26,8 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 _logger: Final = logging.getLogger("llmkeep.service")
 
+_ABOUT: Final = "llmkeep.about"
+
 #: What is said of an HTTP status that no route of ours has a better word for.
 _DETAILS: Final[Mapping[int, str]] = {
     404: "there is nothing at this address: /api/openapi.json lists what there is",
@@ -148,8 +150,13 @@ class Unexpected:
             # Else the connection is closed in the middle, which a client takes for what it is.
 
 
+def tell_run(request: Request, *, thread_id: str, run_id: str) -> None:
+    """What a request is about, for the log; where its address does not say so."""
+    request.scope[_ABOUT] = {"thread_id": thread_id, "run_id": run_id}
+
+
 def _about(scope: Scope) -> dict[str, Any]:
-    ids = scope.get("path_params", {})
+    ids = scope.get(_ABOUT) or scope.get("path_params", {})
     return {
         "method": scope["method"],
         "thread_id": ids.get("thread_id"),
