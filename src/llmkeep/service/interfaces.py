@@ -41,7 +41,7 @@ class MessagesPut:
 @final
 @dataclass(frozen=True, slots=True)
 class RunChanged:
-    """Fields of `records.Run` that have changed; also sets the thread's last run and status."""
+    """Fields of `records.Run` that have changed."""
 
     run: int
     fields: Mapping[str, Any]
