@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
+
+import pytest
 
 from llmkeep.cli.serve import Server
 from llmkeep.service.api.parts import Service
@@ -12,6 +15,7 @@ from llmkeep.service.app import create_app
 from llmkeep.settings import ServiceSettings
 from tests.service.api.serving import address_of, served
 from tests.support.scripted_signal import PATIENCE
+from tests.support.service_client import Client, Refused
 
 
 @dataclass
@@ -35,3 +39,18 @@ async def running(settings: ServiceSettings) -> AsyncIterator[Running]:
         finally:
             service.begin_drain()
             await service.runs.drain(PATIENCE)
+
+
+#: Two users, of whom the first is an administrator, by their tokens.
+TOKENS = {
+    "a-token-of-ada-1234": {"user": "ada", "administrator": True},
+    "a-token-of-bob-1234": {"user": "bob"},
+}
+
+
+async def refusal(client: Client, method: str, path: str, **more: Any) -> tuple[int, str]:
+    """Status and code of the problem that is answered."""
+    with pytest.raises(Refused) as error:
+        await client.json(method, path, **more)
+    assert error.value.answer.headers["content-type"] == "application/problem+json"
+    return error.value.status, error.value.problem["code"]

@@ -8,16 +8,11 @@ import json
 import httpx_sse
 import pytest
 
-from tests.service.api.application import Running
+from tests.service.api.application import TOKENS, Running
 from tests.service.conftest import Start
 from tests.support.scripted import Scripted
 from tests.support.scripted_wire import Gate, Text
 from tests.support.service_client import Client, Refused, run_input
-
-TOKENS = {
-    "a-token-of-ada-1234": {"user": "ada", "administrator": True},
-    "a-token-of-bob-1234": {"user": "bob"},
-}
 
 
 async def test_what_is_kept_is_told(client: Client, scripted: Scripted) -> None:

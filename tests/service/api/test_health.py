@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.service.api.application import Running
+from tests.service.api.application import TOKENS, Running
 from tests.service.conftest import Start
 from tests.support.scripted import Scripted
 from tests.support.scripted_wire import Text
 from tests.support.service_client import Client
-
-TOKENS = {"a-token-of-ada-1234": {"user": "ada"}}
 
 
 async def test_it_is_alive_and_ready(client: Client, scripted: Scripted) -> None:

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-import pytest
-
-from tests.service.api.application import Running
+from tests.service.api.application import Running, refusal
 from tests.support.scripted import Scripted
 from tests.support.scripted_signal import PATIENCE
 from tests.support.scripted_wire import Gate, Text
-from tests.support.service_client import Client, Refused, run_input, text_of
-
-
-async def refusal(client: Client, method: str, path: str, **more: Any) -> tuple[int, str]:
-    with pytest.raises(Refused) as error:
-        await client.json(method, path, **more)
-    return error.value.status, error.value.problem["code"]
+from tests.support.service_client import Client, run_input, text_of
 
 
 async def test_runs_are_listed(client: Client, scripted: Scripted) -> None:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import llmkeep
+from tests.service.api.application import TOKENS
 from tests.service.conftest import Start
 from tests.support.scripted import Scripted
 from tests.support.scripted_wire import Text
 from tests.support.service_client import Client
-
-TOKENS = {
-    "a-token-of-ada-1234": {"user": "ada", "administrator": True},
-    "a-token-of-bob-1234": {"user": "bob"},
-}
-
 
 ROUTES = [
     ("GET", "/api/me"),

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
+from tests.service.api.application import TOKENS, refusal
 from tests.service.conftest import Start
 from tests.support.scripted import Scripted
 from tests.support.scripted_wire import Call, Gate, Text
 from tests.support.service_client import Client, Refused, run_input
-
-TOKENS = {
-    "a-token-of-ada-1234": {"user": "ada"},
-    "a-token-of-bob-1234": {"user": "bob"},
-}
-
-
-async def refusal(client: Client, method: str, path: str, **more: Any) -> tuple[int, str]:
-    with pytest.raises(Refused) as error:
-        await client.json(method, path, **more)
-    assert error.value.answer.headers["content-type"] == "application/problem+json"
-    return error.value.status, error.value.problem["code"]
 
 
 async def test_a_thread_is_made(client: Client) -> None:
