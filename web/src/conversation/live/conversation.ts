@@ -259,7 +259,10 @@ export class Conversation {
     if (isConnected) this.lost.delete(runId);
     else this.lost.add(runId);
     const isLost = this.lost.size > 0;
-    if (isLost !== this.store.getState().isLost) this.change({ isLost });
+    if (isLost === this.store.getState().isLost) return;
+    this.change({ isLost });
+    // The list of threads could not be had either, meanwhile.
+    if (!isLost) void threadStore.refresh();
   }
 
   // --- the state ---
