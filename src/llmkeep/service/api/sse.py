@@ -18,9 +18,9 @@ from starlette.types import Receive, Scope, Send
 
 from llmkeep.service.records import Frame
 
-#: Seconds between two comments to a quiet reader, and until one that does not read is dropped.
+#: Seconds after which a quiet reader gets a comment, and that it has to take it.
 HEARTBEAT: Final = 10.0
-PATIENCE: Final = 30.0
+PATIENCE: Final = 20.0
 
 #: About how much is handed to the server at once: what it holds for a slow reader is not bounded
 #: by its own limit alone.
@@ -52,8 +52,9 @@ class EventStream(Response):
     Args:
         batches: encoded events, some at a time.
         drop: closes the connection of a client at once; gives whether it could.
-        heartbeat: seconds between two comments.
-        patience: seconds after which a reader that takes nothing is dropped.
+        heartbeat: seconds without anything sent after which there is a comment.
+        patience: seconds that a comment may wait to be sent, behind what comes before it; then the
+            reader is dropped.
     """
 
     media_type = "text/event-stream"
@@ -106,17 +107,16 @@ class EventStream(Response):
     async def _watch(self, scope: Scope, send: Send, scope_of_all: anyio.CancelScope) -> None:
         """Send comments while it is quiet, and give up on a reader that takes nothing."""
         while True:
-            is_stuck = self._sending.locked()
-            due = self._moved + (self._patience if is_stuck else self._heartbeat)
-            if (wait := due - anyio.current_time()) > 0:
-                await anyio.sleep(min(wait, self._heartbeat))
-            elif is_stuck or not await self._ping(send):
+            if (wait := self._moved + self._heartbeat - anyio.current_time()) > 0:
+                await anyio.sleep(wait)
+            elif not await self._ping(send):
                 _logger.info("a reader was dropped that does not read")
                 if not self._drop(scope.get("client")):
                     scope_of_all.cancel()
                 return
 
     async def _ping(self, send: Send) -> bool:
+        """Whether a comment could be sent."""
         with anyio.move_on_after(self._patience) as within:
             try:
                 await self._send(send, KEEPALIVE_COMMENT)

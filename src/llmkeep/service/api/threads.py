@@ -101,11 +101,10 @@ async def rename_thread(
 
 @router.delete("/{thread_id}", operation_id="delete_thread", responses=problems(404, 429))
 async def delete_thread(service: Parts, _who: CountedUser, thread: OwnThread) -> ThreadDeleted:
-    """Stop what runs in it, and hide it; it is gone for good when the undo time is over."""
-    await service.runs.stop_thread(thread.user, thread.thread_id)
+    """Hide it, and stop what runs in it; it is gone for good when the undo time is over."""
     now = datetime.now(UTC)
-    await service.store.delete_thread(thread, now)
-    await service.runs.stop_thread(thread.user, thread.thread_id)  # what began meanwhile
+    await service.store.delete_thread(thread, now)  # from now on none starts in it
+    await service.runs.stop_thread(thread.user, thread.thread_id)
     until = now + timedelta(seconds=service.settings.undo_seconds)
     return ThreadDeleted(thread_id=thread.thread_id, restorable_until=until)
 
