@@ -45,7 +45,7 @@ async def test_list_loads_as_one_scrolls_and_is_searched_on_the_server(
 ) -> None:
     """A page at a time; a search finds what was not loaded yet, and says when there is nothing."""
     async with person.client() as client:
-        await _threads(client, *(f"talk {number}" for number in range(40)))
+        await _threads(client, *(f"talk {number:02}" for number in range(40)))
     page = await _open(person, open_window)
     await expect(_titles(page).first).to_contain_text("talk 39")
     await expect(_titles(page)).to_have_count(30)
@@ -53,7 +53,7 @@ async def test_list_loads_as_one_scrolls_and_is_searched_on_the_server(
     await _titles(page).last.scroll_into_view_if_needed()
     await expect(_titles(page)).to_have_count(40)
 
-    await page.get_by_role("searchbox").fill("talk 7")
+    await page.get_by_role("searchbox").fill("talk 07")
     await expect(_titles(page)).to_have_count(1)
     await page.get_by_role("searchbox").fill("nobody said that")
     await expect(page.get_by_text("Nothing found")).to_be_visible()

@@ -201,7 +201,7 @@ export const en = {
       closed: "closed",
     },
     idleNow: "idle",
-    charts: "Over the last ten minutes",
+    charts: "The last minutes",
     asTable: "Show as a table",
     tableOf: (title: string) => `${title}, as a table`,
     waitingForData: "The charts begin with the next few seconds.",

@@ -215,7 +215,7 @@ export const zh: Texts = {
       closed: "已关闭",
     },
     idleNow: "空闲",
-    charts: "最近十分钟",
+    charts: "最近几分钟",
     asTable: "以表格显示",
     tableOf: (title) => `${title}（表格）`,
     waitingForData: "再过几秒，图表就会出现。",

@@ -49,7 +49,7 @@ export function Chart({ title, about, labels, curves, isSparse = false }: ChartP
         ))}
       </ul>
       <div className={styles.plot}>
-        {curves.times.length === 0 ? (
+        {curves.times.length < 2 ? (
           <p className={styles.muted}>{t.waitingForData}</p>
         ) : (
           <UnlessBroken instead={<p className={styles.muted}>{t.chartsFailed}</p>}>

@@ -6,6 +6,7 @@ import { useTexts } from "../i18n";
 import { explain, requestJson } from "../signin/http";
 import { Button, Dialog, icons, Spinner, toast } from "../theme";
 
+/** `instances`: how many there are to retire. */
 export function ClearButton({ instances }: { instances: number }) {
   const t = useTexts();
   const [isAsking, setAsking] = useState(false);

@@ -86,7 +86,10 @@ describe("the keep", () => {
     await open(true);
     await tell(FULL);
     vi.setSystemTime(new Date(2026, 2, 10, 14, 5, 3));
-    await tell(snapshot({ ...FULL.stats, acquired: 13, hits: 11 }, { instances: FULL.instances }));
+    await tell(snapshot({ ...FULL.stats, acquired: 13, hits: 11 }));
+    expect(screen.queryByRole("img", { name: /per second/ })).toBeNull();
+    vi.setSystemTime(new Date(2026, 2, 10, 14, 5, 5));
+    await tell(snapshot({ ...FULL.stats, acquired: 18, hits: 16 }));
 
     expect(
       await screen.findByRole("img", {

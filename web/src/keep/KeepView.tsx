@@ -47,7 +47,7 @@ function LiveKeep() {
             {isPaused ? <icons.Play /> : <icons.Pause />}
             {isPaused ? t.resume : t.pause}
           </Button>
-          <ClearButton instances={snapshot?.instances.length ?? 0} />
+          <ClearButton instances={snapshot ? snapshot.stats.leased + snapshot.stats.idle : 0} />
         </div>
       </header>
       {connection === "lost" && !isPaused && (

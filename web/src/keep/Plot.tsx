@@ -92,7 +92,8 @@ function optionsFor(
     axes: [
       {
         ...axis,
-        space: 90,
+        // Whole minutes: that is what the labels can tell apart.
+        incrs: [60, 120, 300],
         size: 28,
         values: (_self, marks) => marks.map((mark) => formats.clock(new Date(mark * 1000))),
       },

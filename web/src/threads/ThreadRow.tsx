@@ -116,7 +116,10 @@ function TitleField({ thread, onDone }: { thread: Thread; onDone(isByKey: boolea
   const field = useRef<HTMLInputElement>(null);
   const isOver = useRef(false);
 
-  useEffect(() => field.current?.select(), []);
+  useEffect(() => {
+    field.current?.focus();
+    field.current?.select();
+  }, []);
 
   function end(isSaved: boolean, isByKey: boolean) {
     // A field that goes away loses the focus first: that is no second end.
