@@ -7,7 +7,12 @@ from typing import Any
 
 from playwright.async_api import Locator, Page, expect
 
+from tests.support.browser import PATIENCE
+
 from .conftest import OpenWindow, Person
+
+# The first answer of a process waits for imports and for the model.
+expect.set_options(timeout=PATIENCE)
 
 
 class Talk:

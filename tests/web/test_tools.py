@@ -40,7 +40,9 @@ async def test_calls_are_seen_from_their_first_argument_to_their_result(
     await expect(wait).to_contain_text("running")
     await expect(fail).to_contain_text("failed")
     await picture(tab.page, "tools-running")
-    tops = [(await card.bounding_box() or {})["y"] for card in (wait, fail)]
+    tops = [
+        await card.evaluate("card => card.getBoundingClientRect().top") for card in (wait, fail)
+    ]
     assert tops[0] == tops[1], "they are not side by side"
     door.opened.set()
 

@@ -79,6 +79,19 @@ export const en = {
   conversation: {
     emptyTitle: "What would you like to know?",
     empty: "Ask anything. You see every tool that is called, and can stop at any time.",
+    suggestions: ["What is 12 * 34?", "What time is it in Tokyo?", "Remember that I like short answers."],
+    demonstration:
+      "A small demonstration model answers here: it talks and calls tools, but knows little. For real answers give the server a provider's key (OPENAI_API_KEY, ANTHROPIC_API_KEY ...) and start it again.",
+    failures: {
+      unreachable: "The model's provider cannot be reached. Check that it runs and that its address is right.",
+      refused_key: "The model's provider refuses the server's key. Whoever runs the server can set another.",
+      max_steps: "The answer took too many steps and was ended.",
+      configuration: "The server's settings do not allow this.",
+      http_429: "The model's provider is busy, or the quota is used up. Try again later.",
+      provider: "The model's provider reported an error.",
+      not_waiting: "Nothing waits for this decision any more.",
+      bad_answer: "This decision was not understood.",
+    },
     placeholder: "Write a message",
     send: "Send",
     sendKeys: "Enter sends, Shift and Enter begins a new line.",
@@ -130,7 +143,6 @@ export const en = {
       noArguments: "Called without arguments",
       result: "Result",
       noResult: "No result",
-      showDetails: "Show details",
       allow: "Allow",
       deny: "Deny",
       change: "Change arguments",
@@ -153,6 +165,8 @@ export const en = {
     startNew: "Begin a new one",
     table: "Table",
     code: (language: string) => `Code, ${language}`,
+    checked: "Done",
+    unchecked: "Not done",
     plainCode: "Code",
   },
   keep: {

@@ -95,6 +95,19 @@ export const zh: Texts = {
   conversation: {
     emptyTitle: "想了解什么？",
     empty: "请随意提问。每次工具调用都会显示出来，也可以随时停止。",
+    suggestions: ["12 * 34 等于多少？", "东京现在几点？", "请记住我喜欢简短的回答。"],
+    demonstration:
+      "这里由一个小型演示模型回答：它能对话并调用工具，但知识有限。要获得真正的回答，请为服务器设置提供商密钥（OPENAI_API_KEY、ANTHROPIC_API_KEY 等）并重新启动。",
+    failures: {
+      unreachable: "无法连接模型提供商。请检查它是否在运行，地址是否正确。",
+      refused_key: "模型提供商拒绝了服务器的密钥。服务器管理员可以更换密钥。",
+      max_steps: "回答的步骤过多，已结束。",
+      configuration: "服务器的设置不允许这样做。",
+      http_429: "模型提供商繁忙或配额已用完，请稍后重试。",
+      provider: "模型提供商报告了错误。",
+      not_waiting: "已没有等待此决定的调用。",
+      bad_answer: "无法理解这个决定。",
+    },
     placeholder: "输入消息",
     send: "发送",
     sendKeys: "按 Enter 发送，按 Shift 加 Enter 换行。",
@@ -146,7 +159,6 @@ export const zh: Texts = {
       noArguments: "无参数调用",
       result: "结果",
       noResult: "没有结果",
-      showDetails: "显示详情",
       allow: "允许",
       deny: "拒绝",
       change: "修改参数",
@@ -169,6 +181,8 @@ export const zh: Texts = {
     startNew: "开始新对话",
     table: "表格",
     code: (language: string) => `代码，${language}`,
+    checked: "已完成",
+    unchecked: "未完成",
     plainCode: "代码",
   },
   keep: {

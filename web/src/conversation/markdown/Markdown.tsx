@@ -7,6 +7,7 @@
 import { memo, useDeferredValue, useRef } from "react";
 import ReactMarkdown, { type Components, defaultUrlTransform } from "react-markdown";
 import remarkGfm from "remark-gfm";
+import { useTexts } from "../../i18n";
 import { type Blocks, blocksOf } from "./blocks";
 import { Code } from "./Code";
 import styles from "./markdown.module.css";
@@ -65,6 +66,12 @@ function safeUrl(url: string): string {
   return /^(https?:|mailto:|#)/i.test(url) ? defaultUrlTransform(url) : "";
 }
 
+/** Of a list of tasks: it says how things stand, and cannot be changed. */
+function Checkbox({ isChecked }: { isChecked: boolean }) {
+  const text = useTexts().conversation;
+  return <input type="checkbox" checked={isChecked} disabled aria-label={isChecked ? text.checked : text.unchecked} />;
+}
+
 function componentsWith(isOpen: boolean): Components {
   return {
     a: ({ node: _, children, href }) =>
@@ -76,6 +83,7 @@ function componentsWith(isOpen: boolean): Components {
         <span>{children}</span>
       ),
     pre: ({ node: _, children }) => <Code isOpen={isOpen}>{children}</Code>,
+    input: ({ checked }) => <Checkbox isChecked={checked === true} />,
     table: ({ node: _, children }) => <Table>{children}</Table>,
   };
 }

@@ -1,13 +1,14 @@
 /** What the assistant answered: text and tool calls in the order they came, and how it ended. */
 import { MessagePrimitive, useAuiState } from "@assistant-ui/react";
 import { useFormats, useTexts } from "../../i18n";
-import { Button, IconButton, icons, Spinner } from "../../theme";
+import { IconButton, Spinner } from "../../theme";
 import { Markdown } from "../markdown/Markdown";
 import { isLive } from "../state/types";
 import type { AssistantTurn } from "../state/view";
 import { BranchPicker } from "./BranchPicker";
 import { CopyButton } from "./CopyButton";
 import { Again } from "./icons";
+import { isFailed, Outcome } from "./Outcome";
 import { useConversation, useSnapshot, useTurn } from "./runtime";
 import { ToolCard } from "./ToolCard";
 import styles from "./thread.module.css";
@@ -72,6 +73,8 @@ function Ending({ turn }: { turn: AssistantTurn }) {
   const conversation = useConversation();
   const isBusy = useSnapshot((snapshot) => snapshot.view.live !== null);
   const { answersId, model, usage, run } = turn;
+  // What waits wants a decision, what failed has a button of its own.
+  const isAsking = run !== null && (run.phase === "waiting" || isFailed(run));
   return (
     <>
       <Outcome turn={turn} />
@@ -79,7 +82,7 @@ function Ending({ turn }: { turn: AssistantTurn }) {
         <BranchPicker branches={turn.branches} />
         <div className={styles.buttons}>
           {turn.text && <CopyButton text={turn.text} label={text.copy} />}
-          {answersId !== null && run?.phase !== "waiting" && (
+          {answersId !== null && !isAsking && (
             <IconButton
               icon={<Again />}
               label={text.regenerate}
@@ -90,7 +93,7 @@ function Ending({ turn }: { turn: AssistantTurn }) {
         </div>
         <span className={styles.facts}>
           {model && <span title={text.model(model)}>{model}</span>}
-          {usage && (
+          {(usage?.total_tokens ?? 0) > 0 && usage && (
             <span>
               {text.tokens(formats.number(usage.input_tokens ?? 0), formats.number(usage.output_tokens ?? 0))}
             </span>
@@ -98,34 +101,5 @@ function Ending({ turn }: { turn: AssistantTurn }) {
         </span>
       </div>
     </>
-  );
-}
-
-/** How it ended, where it did not end well. */
-function Outcome({ turn }: { turn: AssistantTurn }) {
-  const text = useTexts().conversation;
-  const { run, isCut } = turn;
-  if (run?.phase === "cancelled") return <p className={styles.stopped}>{text.stopped}</p>;
-  if (run?.phase === "interrupted") return <Failure turn={turn} words={text.interrupted} />;
-  if (run?.phase === "timeout") return <Failure turn={turn} words={text.timedOut} />;
-  if (run?.phase === "error") return <Failure turn={turn} words={run.error?.message || text.failed} />;
-  return isCut ? <p className={styles.stopped}>{text.cut}</p> : null;
-}
-
-function Failure({ turn, words }: { turn: AssistantTurn; words: string }) {
-  const text = useTexts().conversation;
-  const conversation = useConversation();
-  const isBusy = useSnapshot((snapshot) => snapshot.view.live !== null);
-  const { answersId } = turn;
-  return (
-    <div className={styles.failure} role="alert">
-      <icons.Warning />
-      <p>{words}</p>
-      {answersId !== null && (
-        <Button disabled={isBusy} onClick={() => conversation.regenerate(answersId)}>
-          {text.retry}
-        </Button>
-      )}
-    </div>
   );
 }

@@ -10,6 +10,7 @@ import { Notices } from "./Notices";
 import { useConversation, useSnapshot } from "./runtime";
 import styles from "./thread.module.css";
 import { UserMessage } from "./UserMessage";
+import { Welcome } from "./Welcome";
 
 const MESSAGES = { UserMessage, AssistantMessage };
 
@@ -40,16 +41,6 @@ export function Thread() {
       </ThreadPrimitive.Viewport>
       <Announcer />
     </ThreadPrimitive.Root>
-  );
-}
-
-function Welcome() {
-  const text = useTexts().conversation;
-  return (
-    <div className={styles.welcome}>
-      <h2>{text.emptyTitle}</h2>
-      <p>{text.empty}</p>
-    </div>
   );
 }
 

@@ -31,7 +31,6 @@ export const ToolCard = memo(function ToolCard({ call }: { call: CallView }) {
         className={styles.head}
         aria-expanded={isOpen}
         aria-controls={details}
-        aria-label={`${text.label(name, words)}. ${text.showDetails}`}
         onClick={() => setOpen(!isOpen)}
       >
         <span className={styles.sign}>{SIGNS[status]}</span>
