@@ -72,6 +72,7 @@ async def test_renaming_holds_and_what_is_refused_is_taken_back(
     other = await page.context.new_page()
     await other.goto(f"{person.address}/settings")
     await expect(_row(other, "first title")).to_be_visible()
+    await page.bring_to_front()  # a tab behind another one draws, and so acts, once in a while
 
     await _choose(page, "first title", "Rename")
     await page.keyboard.type("second title")
