@@ -92,7 +92,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         tracing = make_tracing()
         stack.push_async_callback(tracing.aclose)
         store = await stack.enter_async_context(SqliteStore(folder.database))
-        memory = SqliteMemory(folder.memory)
+        memory = await to_thread.run_sync(open_memory, folder.memory)
         stack.push_async_callback(memory.aclose)
         handlers = ServiceHandlers(
             memory, store.sessions, models=settings.models, observe=tracing.step

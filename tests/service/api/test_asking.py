@@ -80,6 +80,9 @@ def test_what_else_a_client_remembers_is_not_looked_at() -> None:
             {"messages": [{"id": "s", "role": "developer", "content": SECRET}]},
         ),
         ("invalid_messages", {"messages": [{"id": "s", "role": SECRET, "content": "x"}]}),
+        ("invalid_messages", {"messages": [{"id": "s", "role": {SECRET: 1}, "content": "x"}]}),
+        ("invalid_messages", {"messages": [{"id": "s", "role": ["user"], "content": "x"}]}),
+        ("invalid_messages", {"messages": [{}]}),
         (
             "invalid_messages",
             {

@@ -212,7 +212,7 @@ def _said(message: Mapping[str, Any], place: str) -> tuple[str, bool] | None:
                 f"{place}: the server's prompt is its own: send messages of the user alone",
                 code="invalid_system_message",
             )
-        case role if role in _OURS:
+        case str(role) if role in _OURS:
             return None
     raise Invalid(f"{place}.role: AG-UI has no such role", code="invalid_messages")
 

@@ -13,6 +13,9 @@ from .parts import OwnThread, Parts, User
 from .schemas import Run, RunList
 from .sse import EventStream
 
+#: The largest number that every JSON reader can take.
+MAX_NUMBER: Final = 2**53 - 1
+
 router: Final = APIRouter(prefix="/api/threads/{thread_id}/runs", tags=["runs"])
 
 
@@ -43,8 +46,10 @@ async def stream_run(
     who: User,
     thread_id: PathId,
     run_id: PathId,
-    last_event_id: Annotated[int | None, Query(ge=0)] = None,
-    last_event_header: Annotated[int | None, Header(alias="Last-Event-ID", ge=0)] = None,
+    last_event_id: Annotated[int | None, Query(ge=0, le=MAX_NUMBER)] = None,
+    last_event_header: Annotated[
+        int | None, Header(alias="Last-Event-ID", ge=0, le=MAX_NUMBER)
+    ] = None,
     protocol_version: Annotated[str | None, Query(max_length=16)] = None,
 ) -> EventStream:
     """A run's events behind the one that was read last; from the first on they are valid AG-UI.
