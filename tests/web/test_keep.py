@@ -58,6 +58,10 @@ async def test_keep_shows_instances_and_leases_as_they_come_and_go(
 
     await expect(rows).to_have_count(0)
     await expect(page.get_by_role("row").filter(has_text="ready")).not_to_have_count(0)
+    await expect(page.get_by_role("row").filter(has_text="tls")).to_have_count(0)
+    await page.get_by_label("Also show").check()
+    await expect(page.get_by_role("row").filter(has_text="tls")).not_to_have_count(0)
+    await picture(page, "keep-all")
 
 
 async def test_keep_draws_its_last_minutes_and_has_them_as_tables(
@@ -86,7 +90,7 @@ async def test_keep_is_cleared_after_a_question(
     async with keeper.client() as client:
         await _answered(client, provider)
     page = await _open(keeper, open_window)
-    model = page.get_by_role("row").filter(has_text="models")
+    model = page.get_by_role("row").filter(has_text="process")
     await expect(model).not_to_have_count(0)
 
     await page.get_by_role("button", name="Clear the keep").click()
@@ -100,8 +104,8 @@ async def test_keep_is_cleared_after_a_question(
     await page.get_by_role("button", name="Clear the keep").click()
     await page.get_by_role("button", name="Clear", exact=True).click()
     await expect(page.get_by_text("retired.")).to_be_visible()
-    await expect(model).to_have_count(0)
-    await picture(page, "keep-cleared")
+    await expect(page.get_by_text("The keep is empty")).to_be_visible()
+    await picture(page, "keep-empty")
 
 
 async def test_keep_goes_on_when_the_server_is_back(

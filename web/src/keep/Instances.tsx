@@ -5,12 +5,26 @@ import { useState } from "react";
 import type { CacheInstance } from "../api/types";
 import { type Formats, type Texts, useFormats, useTexts } from "../i18n";
 import { EmptyState, icons, useIsPhone } from "../theme";
-import { type Column, columnsFor, isNumber, type Order, reordered, sorted, stateOf } from "./instances";
+import { type Column, columnsFor, isNumber, modelsAmong, type Order, reordered, sorted, stateOf } from "./instances";
 import styles from "./keep.module.css";
 
 const FIRST_ORDER: Order = { column: "age", isDescending: false };
 
 export function Instances({ instances }: { instances: readonly CacheInstance[] }) {
+  const t = useTexts().keep;
+  const [isAll, setAll] = useState(false);
+  return (
+    <>
+      <label className={styles.filter}>
+        <input type="checkbox" checked={isAll} onChange={(event) => setAll(event.target.checked)} />
+        {t.showAll}
+      </label>
+      <Rows instances={isAll ? instances : modelsAmong(instances)} />
+    </>
+  );
+}
+
+function Rows({ instances }: { instances: readonly CacheInstance[] }) {
   const t = useTexts().keep;
   const isPhone = useIsPhone();
   const [order, setOrder] = useState(FIRST_ORDER);

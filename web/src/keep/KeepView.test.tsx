@@ -75,6 +75,21 @@ describe("the keep", () => {
     expect(screen.getByText("Live")).toBeVisible();
   });
 
+  it("shows what else is kept to whoever wants to see that", async () => {
+    await open(true);
+    await tell(
+      snapshot(
+        { live: 1, idle: 1 },
+        { instances: [instance(), instance({ id: "k2", cache: "turns", label: "talk" })] },
+      ),
+    );
+    expect(screen.getAllByRole("row")).toHaveLength(2);
+
+    await userEvent.click(screen.getByRole("checkbox", { name: /Also show/ }));
+
+    expect(screen.getByRole("row", { name: /talk turns/ })).toBeVisible();
+  });
+
   it("says that it is empty", async () => {
     await open(true);
     await tell(snapshot());

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 
-import { columnsFor, reordered, sorted, stateOf } from "./instances";
+import { columnsFor, modelsAmong, reordered, sorted, stateOf } from "./instances";
 import { instance } from "./samples";
 
 const rows = [
@@ -34,6 +34,13 @@ it("an instance that is leased is in use; one that is retired is that first of a
   expect(stateOf(instance({ leases: 2 }))).toBe("inUse");
   expect(stateOf(instance({ leases: 0 }))).toBe("ready");
   expect(stateOf(instance({ state: "retired", leases: 1 }))).toBe("retired");
+});
+
+it("models are told from what is kept to work with them", () => {
+  const all = ["models (process)", "models (loop)", "model configurations", "turns"].map((cache) =>
+    instance({ cache }),
+  );
+  expect(modelsAmong(all).map((each) => each.cache)).toEqual(["models (process)", "models (loop)"]);
 });
 
 it("the cache is worth a column where there are several", () => {

@@ -11,6 +11,11 @@ export interface Order {
   readonly isDescending: boolean;
 }
 
+/** Those that are models: the rest is what the server keeps to work with them. */
+export function modelsAmong(instances: readonly CacheInstance[]): CacheInstance[] {
+  return instances.filter((each) => /^models\b/.test(each.cache));
+}
+
 /** Which cache it is in is worth a column where there are several. */
 export function columnsFor(instances: readonly CacheInstance[]): Column[] {
   const isOne = instances.every((each) => each.cache === instances[0]?.cache);

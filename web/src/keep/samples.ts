@@ -26,6 +26,6 @@ export function snapshot(stats: Partial<CacheStats> = {}, more: Partial<CacheSna
 }
 
 export function instance(change: Partial<CacheInstance> = {}): CacheInstance {
-  const plain = { id: "k1", cache: "models", label: "openai:gpt-5-mini", scope: "process", state: "ready" };
+  const plain = { id: "k1", cache: "models (process)", label: "openai:gpt-5-mini", scope: "process", state: "ready" };
   return { ...plain, leases: 0, age: 12, idle: 3, weight: 1, builds: 1, ...change };
 }

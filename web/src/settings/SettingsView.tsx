@@ -172,7 +172,7 @@ function LimitFacts({ me: { limits, tokens_today: used } }: { me: Me }) {
     <>
       <dt>{t.settings.tokensToday}</dt>
       <dd>
-        {t.settings.tokensOf(formats.number(used), limit(perDay))}
+        {perDay == null ? formats.number(used) : t.settings.tokensOf(formats.number(used), limit(perDay))}
         {perDay != null && perDay > 0 && (
           <meter
             className={styles.meter}
