@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 from functools import lru_cache
 from typing import Final
 
@@ -76,6 +77,8 @@ def told_to_user(error: BaseException) -> tuple[str, str]:
         return f"the provider refused the API key (HTTP {status})", "refused_key"
     if isinstance(status, int):
         return redacted(f"the provider answered HTTP {status}: {error}"), f"http_{status}"
+    if isinstance(error, sqlite3.DatabaseError):
+        return "what is kept of conversations cannot be read or written: see the log", "storage"
     if _is_unreachable(error):
         return f"the provider cannot be reached ({type(error).__name__})", "unreachable"
     return redacted(f"{type(error).__name__}: {error}"), "failed"

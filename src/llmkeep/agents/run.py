@@ -232,7 +232,10 @@ class Run:
     def _fail(self, error: BaseException) -> None:
         self.error = error if isinstance(error, Exception) else RunCancelled(repr(error))
         text, code = told_to_user(error)
-        logger.info("run %s failed: %s", self.id, text)
+        if code == "storage":  # whoever runs this has to see to it
+            logger.error("run %s failed: %s", self.id, text, exc_info=error)
+        else:
+            logger.info("run %s failed: %s", self.id, text)
         self._tell(self._translator.failed(text, code, self._listener.spent))
 
     def _tell(self, events: Iterable[Event]) -> None:

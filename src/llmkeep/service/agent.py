@@ -121,6 +121,10 @@ class ServiceHandlers:
         """Make the default model ready. Raises what that raises; nobody is asked anything."""
         await self.handler("", None)
 
+    async def check_memory(self) -> None:
+        """Read the working memory. Raises what sqlite3 raises."""
+        await self.memory.aget_tuple({"configurable": {"thread_id": "", "checkpoint_ns": ""}})
+
     async def delete(self, user: str, thread_id: str) -> None:
         """Forget what the model knows of a thread, once the run under way in it has ended."""
         thread = thread_of(user, thread_id)

@@ -17,11 +17,11 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import unquote
 
+from anyio import to_thread
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import llmkeep
-from llmkeep.agents import SqliteMemory
 from llmkeep.core import all_caches
 from llmkeep.settings import ServiceSettings
 from llmkeep.settings import settings as all_settings
@@ -40,6 +40,7 @@ from .security import add_security
 from .storage.folder import DataFolder
 from .storage.janitor import Janitor
 from .storage.sqlite_store import SqliteStore
+from .storage.working_memory import open_memory
 from .users import UserLimits, check_exposure, make_sign_in
 
 

@@ -19,6 +19,7 @@ async def test_it_is_alive_and_ready(client: Client, scripted: Scripted) -> None
     assert {name: each["status"] for name, each in ready["checks"].items()} == {
         "store": "ok",
         "migrations": "ok",
+        "memory": "ok",
         "model": "ok",
         "provider": "unknown",
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Literal
 
 from fastapi import APIRouter, Response
@@ -31,7 +31,8 @@ async def read_readiness(service: Parts, response: Response) -> Ready:
     checks = {
         "store": await _store(service),
         "migrations": await _migrations(service),
-        "model": await _model(service),
+        "memory": await _checked(service.handlers.check_memory),
+        "model": await _checked(service.handlers.check),  # its handle: no provider is asked
         "provider": Check(status=service.runs.provider_status),
     }
     ready = Ready(status=_status(service, checks), checks=checks)
@@ -78,10 +79,9 @@ async def _migrations(service: Service) -> Check:
     return Check(status="ok")
 
 
-async def _model(service: Service) -> Check:
-    """Whether the model's handle can be made; no provider is asked."""
+async def _checked(check: Callable[[], Awaitable[None]]) -> Check:
     try:
-        await service.handlers.check()
+        await check()
     except Exception as error:
         from llmkeep.agents.faults import told_to_user
 
