@@ -8,7 +8,7 @@ import { navigate, type Route, threadPath } from "./navigation";
 import styles from "./shell.module.css";
 
 export function Shell({ route, children }: { route: Route; children: ReactNode }) {
-  const text = useTexts().navigation;
+  const { navigation: text, threads } = useTexts();
   const [open, setOpen] = useState(false);
   const menu = useRef<HTMLDivElement>(null);
   const close = () => setOpen(false);
@@ -38,6 +38,9 @@ export function Shell({ route, children }: { route: Route; children: ReactNode }
       <header className={styles.bar} ref={menu}>
         <IconButton label={text.menu} icon={<icons.Menu />} aria-expanded={open} onClick={() => setOpen(true)} />
         <span className={styles.name}>llmkeep</span>
+        <Link href="/" className="button button-quiet button-icon" aria-label={threads.fresh} title={threads.fresh}>
+          <icons.Plus />
+        </Link>
       </header>
       {open && <div className={styles.shade} onClick={close} aria-hidden="true" />}
       <div className={styles.side} data-open={open}>

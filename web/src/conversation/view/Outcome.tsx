@@ -45,7 +45,8 @@ function wordsFor({ phase, error }: RunState, text: Texts["conversation"]): [str
   if (phase === "timeout") return [text.timedOut, null];
   const { code = "", message = "" } = error ?? {};
   const known = Object.entries(text.failures).find(([each]) => each === code)?.[1];
-  if (known) return [known, message || null];
+  // Settings are what the message names; of the others it says less than we do.
+  if (known) return [known, code === "configuration" ? message || null : null];
   if (code.startsWith("http_")) return [text.failures.provider, message || null];
   return [text.failed, message || null];
 }
