@@ -66,6 +66,14 @@ async def test_a_store_that_cannot_be_used(app: Running, client: Client) -> None
     assert answer.json()["checks"]["store"]["status"] == "failed"
 
 
+async def test_a_memory_that_cannot_be_used(app: Running, client: Client) -> None:
+    """The file that the models remember by belongs to the store, and is named."""
+    await app.service.handlers.memory.aclose()
+    answer = await client.http.get("/readyz")
+    assert answer.status_code == 503
+    assert "memory.sqlite3" in answer.json()["checks"]["store"]["detail"]
+
+
 async def test_a_server_that_ends_is_not_ready(app: Running, client: Client) -> None:
     """From the signal on nothing should be sent here."""
     app.service.begin_drain()

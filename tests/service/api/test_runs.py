@@ -57,6 +57,19 @@ async def test_a_run_is_read_from_any_event_on(client: Client, scripted: Scripte
         assert (await refusal(client, "GET", path + wrong))[0] == 422
 
 
+async def test_an_event_that_was_never_told(client: Client, scripted: Scripted) -> None:
+    """Who says to have more events than there are is refused, while the run lives and after it."""
+    scripted.say(Text("Hel"), gate := Gate(), Text("lo"))
+    async with client.post(run_input("t", "hi", run_id="r")) as stream:
+        seen = await stream.until("TEXT_MESSAGE_CONTENT")
+        for _ in ("alive", "ended"):
+            query = f"?last_event_id={seen[-1].number + 1}"
+            got = await refusal(client, "GET", f"/api/threads/t/runs/r/stream{query}")
+            assert got == (422, "invalid_last_event_id")
+            gate.opened.set()
+            seen += await stream.rest()
+
+
 async def test_a_second_reader_hinders_nothing(client: Client, scripted: Scripted) -> None:
     """With on_disconnect=cancel the run goes on while anybody reads, and no longer."""
     scripted.say(Text("Hel"), Gate(), Text("lo"))

@@ -188,6 +188,21 @@ async def test_an_id_may_have_any_printable_character(client: Client, scripted: 
     assert (told["thread_id"], told["run_id"]) == (name, run)
 
 
+async def test_half_a_character_is_refused(client: Client) -> None:
+    """JSON can name one, a store cannot hold it: it is refused wherever it stands."""
+    half = b'"\\ud800"'
+    for body in (
+        b'{"thread_id": %s}' % half,
+        b'{"title": %s}' % half,
+        b'{"metadata": {"a": %s}}' % half,
+        b'{"metadata": {%s: 1}}' % half,
+    ):
+        answer = await client.http.post(
+            "/api/threads", content=body, headers={"Content-Type": "application/json"}
+        )
+        assert answer.status_code == 422, body
+
+
 @pytest.mark.parametrize("path", ["%00", "a%0Ab", "x" * 129, "%2E%2e"])
 async def test_what_is_no_id_is_refused(client: Client, path: str) -> None:
     """Whatever cannot be an id is told so."""

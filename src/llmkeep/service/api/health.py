@@ -66,6 +66,12 @@ async def _store(service: Service) -> Check:
         await service.store.check()
     except ServiceError as error:
         return Check(status="failed", detail=error.detail)
+    try:
+        await service.handlers.memory.aget_tuple({"configurable": {"thread_id": ""}})
+    except Exception:
+        file = service.handlers.memory.path.name
+        detail = f"{file} cannot be read: end the service and move the file away, it is made anew"
+        return Check(status="failed", detail=detail)
     return Check(status="ok")
 
 

@@ -20,9 +20,12 @@ _RULE: Final = f"an id has 1 to {MAX_LENGTH} printable characters, and is neithe
 _matches: Final = re.compile(PATTERN.replace("$", r"\Z")).match
 
 
+_has_half: Final = re.compile("[\ud800-\udfff]").search
+
+
 def is_id(text: str) -> bool:
     """Whether it can be one; `.` and `..` cannot be part of an address."""
-    return _matches(text) is not None and text not in (".", "..")
+    return _matches(text) is not None and text not in (".", "..") and not _has_half(text)
 
 
 def check_id(text: object, name: str) -> str:

@@ -6,6 +6,8 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query
 
+from llmkeep.service.errors import Invalid
+
 from .documented import problems
 from .following import follow
 from .identifiers import PathId
@@ -59,8 +61,13 @@ async def stream_run(
     of its messages.
     """
     run = await service.runs.find(who.user, thread_id, run_id)
-    after = last_event_header if last_event_id is None else last_event_id
-    return follow(service, run, after=after or 0, protocol_version=protocol_version)
+    after = (last_event_header if last_event_id is None else last_event_id) or 0
+    if after > run.last_event:
+        raise Invalid(
+            f"the run has {run.last_event} events: read on from one of them, or from 0",
+            code="invalid_last_event_id",
+        )
+    return follow(service, run, after=after, protocol_version=protocol_version)
 
 
 @router.post(
