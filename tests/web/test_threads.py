@@ -176,7 +176,7 @@ async def test_list_shows_what_happens_elsewhere(
 
 
 async def test_list_is_used_by_keyboard_alone(person: Person, open_window: OpenWindow) -> None:
-    """Tab comes to it once, arrow keys go through it, Enter opens, and the menu is a menu."""
+    """Tab comes to it once, arrow keys go through it, Enter opens, Escape takes back."""
     async with person.client() as client:
         await _threads(client, "c", "b", "a")
     page = await _open(person, open_window)
@@ -196,6 +196,10 @@ async def test_list_is_used_by_keyboard_alone(person: Person, open_window: OpenW
     await expect(page.get_by_role("button", name="Actions for “b”")).to_be_focused()
 
     await page.keyboard.press("Shift+Tab")
+    await page.keyboard.press("F2")
+    await page.keyboard.type("not this")
+    await page.keyboard.press("Escape")
+    await expect(_row(page, "b")).to_be_focused()
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(f"{person.address}/t/b")
     await expect(_titles(page).nth(1)).to_have_attribute("aria-current", "page")

@@ -114,7 +114,6 @@ function TitleField({ thread, onDone }: { thread: Thread; onDone(isByKey: boolea
   const was = thread.title ?? "";
   const [title, setTitle] = useState(was);
   const field = useRef<HTMLInputElement>(null);
-  const isOver = useRef(false);
 
   useEffect(() => {
     field.current?.focus();
@@ -122,9 +121,6 @@ function TitleField({ thread, onDone }: { thread: Thread; onDone(isByKey: boolea
   }, []);
 
   function end(isSaved: boolean, isByKey: boolean) {
-    // A field that goes away loses the focus first: that is no second end.
-    if (isOver.current) return;
-    isOver.current = true;
     const wanted = title.trim();
     if (isSaved && wanted !== "" && wanted !== was) void threadStore.rename(thread, wanted);
     onDone(isByKey);
