@@ -21,6 +21,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.support.browser import (
+    AXE,
     STATIC,
     Window,
     chromium,
@@ -58,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     lacking = None
     if chromium() is None:
         lacking = "there is no Chromium: apt install chromium"
-    elif not (STATIC / "index.html").is_file():
+    elif not (STATIC / "index.html").is_file() or not AXE.is_file():
         lacking = "the page is not built: make page"
     for item in items:
         if HERE not in item.path.parents:

@@ -62,7 +62,7 @@ const SERVER = "";
 function ModelChoice() {
   const t = useTexts();
   const { model: wanted } = usePreferences();
-  const { models, error, reload } = useModels();
+  const { models, error, gone, reload } = useModels();
   if (!models) {
     return error === null ? (
       <LoadingState />
@@ -73,14 +73,13 @@ function ModelChoice() {
     );
   }
   const served = models.find((each) => each.default);
-  const isGone = wanted !== null && !models.some((each) => each.id === wanted);
   const automatic = served ? t.settings.serverDefaultIs(served.name) : t.settings.serverDefault;
   return (
     <>
       <Choice
         legend={t.settings.model}
         about={models.length === 0 ? t.settings.noModels : t.settings.modelAbout}
-        value={isGone ? SERVER : (wanted ?? SERVER)}
+        value={wanted ?? SERVER}
         options={[
           { value: SERVER, label: automatic },
           ...models.map((each) => ({ value: each.id, label: <ModelName model={each} /> })),
@@ -88,7 +87,7 @@ function ModelChoice() {
         onChoose={(id) => setPreference("model", id === SERVER ? null : id)}
       />
       <div role="status" className={styles.notes}>
-        {isGone && <p className={styles.note}>{t.settings.gone(wanted)}</p>}
+        {gone !== null && wanted === null && <p className={styles.note}>{t.settings.gone(gone)}</p>}
         {chosenModel(models, wanted)?.demonstration && <p className={styles.note}>{t.settings.demonstrationAbout}</p>}
       </div>
     </>

@@ -1,9 +1,10 @@
+import { renderHook } from "@testing-library/react";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
 import type { Thread } from "../api/types";
 import { type Answers, type Asked, fakeServer, gate, json, problem } from "../signin/fakeServer";
 import { toastStore } from "../theme/toasts";
-import { threadStore } from "./store";
+import { threadStore, useThread } from "./store";
 
 function thread(id: string, minute = 0, change: Partial<Thread> = {}): Thread {
   const at = new Date(Date.UTC(2026, 2, 10, 12, minute)).toISOString();
@@ -252,6 +253,17 @@ describe("what a conversation's own stream tells", () => {
     threadStore.touch("c", { title: "given" });
 
     expect(threadStore.getState().threads[0]).toMatchObject({ title: "given", status: "busy" });
+  });
+
+  it("is known of one that the list has not come to, which does not go on top for that", async () => {
+    await open();
+    threadStore.touch("old", { title: "from last year" });
+    expect(shown()).toBe("abc");
+    expect(renderHook(() => useThread("old")).result.current?.title).toBe("from last year");
+
+    threadStore.touch("old", { status: "busy" });
+    expect(shown()).toBe("oldabc");
+    expect(titleOf("old")).toBe("from last year");
   });
 
   it("adds a new conversation on top, but not to a search", async () => {

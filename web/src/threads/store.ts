@@ -24,6 +24,8 @@ export interface ThreadsState {
   readonly error: unknown;
   readonly threads: readonly Thread[];
   readonly cursor: string | null;
+  /** The one that is open, where the list has not come so far. */
+  readonly aside: Thread | null;
 }
 
 const START: ThreadsState = {
@@ -34,6 +36,7 @@ const START: ThreadsState = {
   error: null,
   threads: [],
   cursor: null,
+  aside: null,
 };
 
 const PAGE = 30;
@@ -55,9 +58,14 @@ export function useThreads(): ThreadsState {
   return useStore(store);
 }
 
-/** A thread of the list; undefined where the list has not come so far. */
+/** What is known of a conversation, be it in the list or not. */
 export function useThread(threadId: string | null): Thread | undefined {
-  return useStore(store, ({ threads }) => threads.find((each) => each.thread_id === threadId));
+  return useStore(store, (state) => knownThread(state, threadId));
+}
+
+function knownThread({ threads, aside }: ThreadsState, threadId: string | null): Thread | undefined {
+  const listed = threads.find((each) => each.thread_id === threadId);
+  return listed ?? (aside?.thread_id === threadId ? (aside ?? undefined) : undefined);
 }
 
 function pathOf(threadId: string): string {
@@ -126,12 +134,14 @@ async function search(query: string): Promise<void> {
 function touch(threadId: string, change: { title?: string; status?: Thread["status"] }): void {
   if (removed.has(threadId)) return;
   const { threads, query } = getState();
-  const known = threads.find((each) => each.thread_id === threadId);
-  if (!known && query !== "") return;
   const now = new Date().toISOString();
+  const known = knownThread(getState(), threadId);
   const thread = { ...(known ?? newThread(threadId, now)), ...change };
   if (change.status !== undefined && change.status !== known?.status) thread.updated_at = now;
-  setState({ threads: withThread(threads, thread) });
+  // Not in the list, it is far behind in it, unless it is busy now; and it may not be what is searched for.
+  const isListed = threads.some((each) => each.thread_id === threadId);
+  const joins = isListed || (change.status === "busy" && query === "");
+  setState(joins ? { threads: withThread(threads, thread) } : { aside: thread });
   otherTabs?.postMessage("changed");
 }
 
