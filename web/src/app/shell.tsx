@@ -10,16 +10,18 @@ import styles from "./shell.module.css";
 export function Shell({ route, children }: { route: Route; children: ReactNode }) {
   const { navigation: text, threads } = useTexts();
   const [open, setOpen] = useState(false);
-  const menu = useRef<HTMLDivElement>(null);
+  const bar = useRef<HTMLElement>(null);
+  const side = useRef<HTMLDivElement>(null);
   const close = () => setOpen(false);
   const activeId = route.page === "conversation" ? route.threadId : null;
 
   useEffect(() => {
     if (!open) return;
+    side.current?.querySelector("button")?.focus();
     const onKey = (event: KeyboardEvent) => {
       if (event.key !== "Escape") return;
       setOpen(false);
-      menu.current?.querySelector("button")?.focus();
+      bar.current?.querySelector("button")?.focus();
     };
     window.addEventListener("keydown", onKey);
     return () => window.removeEventListener("keydown", onKey);
@@ -35,7 +37,7 @@ export function Shell({ route, children }: { route: Route; children: ReactNode }
       <a href="#content" className={styles.skip}>
         {text.skip}
       </a>
-      <header className={styles.bar} ref={menu}>
+      <header className={styles.bar} ref={bar}>
         <IconButton label={text.menu} icon={<icons.Menu />} aria-expanded={open} onClick={() => setOpen(true)} />
         <span className={styles.name}>llmkeep</span>
         <Link href="/" className="button button-quiet button-icon" aria-label={threads.fresh} title={threads.fresh}>
@@ -43,7 +45,7 @@ export function Shell({ route, children }: { route: Route; children: ReactNode }
         </Link>
       </header>
       {open && <div className={styles.shade} onClick={close} aria-hidden="true" />}
-      <div className={styles.side} data-open={open}>
+      <div className={styles.side} data-open={open} ref={side}>
         <div className={styles.brand}>
           <Link href="/" onClick={close} className={styles.name}>
             llmkeep
@@ -67,7 +69,7 @@ export function Shell({ route, children }: { route: Route; children: ReactNode }
           </Link>
         </nav>
       </div>
-      <main id="content" className={styles.content} tabIndex={-1}>
+      <main id="content" className={styles.content} tabIndex={-1} inert={open}>
         {children}
       </main>
     </div>

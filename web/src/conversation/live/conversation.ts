@@ -238,6 +238,8 @@ export class Conversation {
     if (isOurs) this.apply({ type: "refused", runId });
     this.change({ refusal: explain(error), decisions: new Map() });
     if (isOurs && text !== null) this.onReturned(text);
+    // It may not go with what others have done here meanwhile.
+    if (error instanceof ApiProblem && (error.status === 404 || error.status === 409)) void this.load();
   }
 
   private textOf(runId: string): string | null {

@@ -49,7 +49,11 @@ function fromStored(stored: StoredMessage): Message {
 
 function takeRun(draft: Draft, run: Run, known: RunState | undefined): void {
   const phase = phaseOf(run);
-  if (known && known.lastEvent > 0) return; // its own events say it better
+  if (known && known.lastEvent > 0) {
+    // Its own events say it better; but that its question was answered, others may know first.
+    if (known.phase === "waiting" && phase !== "waiting") draft.changeRun(known.id, { phase, interrupts: [] });
+    return;
+  }
   const next: RunState = {
     ...newRun(run.run_id),
     tipId: known?.tipId,

@@ -52,6 +52,7 @@ export const ToolCard = memo(function ToolCard({ call }: { call: CallView }) {
 
 /** Most tools are quicker than the units people count in. */
 function spanOf(seconds: number, formats: Formats): string {
+  if (seconds < 0.0005) return "< 1 ms";
   return seconds < 0.1 ? `${formats.number(seconds * 1000)} ms` : formats.duration(seconds);
 }
 
