@@ -70,7 +70,7 @@ def configured(
     if settings.llm.model_fields_set and not said:
         return Pick(_default(settings.llm.default_provider))
     if address:
-        found = first_model(address, key=os.environ.get("OPENAI_API_KEY"))
+        found = first_model(address, key=environment.get("OPENAI_API_KEY"))
         return Pick(f"openai:{found}", address, f"of the server at {_shown(address)}")
     for variable, provider, package in KEYS:
         if environment.get(variable) and find_spec(package) is not None:

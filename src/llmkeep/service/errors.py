@@ -58,6 +58,12 @@ class NotFound(ServiceError):
     status, title, default_code = 404, "Not found", "not_found"
 
 
+class TooSlow(ServiceError):
+    """The request did not come in time."""
+
+    status, title, default_code = 408, "Request timeout", "too_slow"
+
+
 class Conflict(ServiceError):
     """It does not go with what is there."""
 

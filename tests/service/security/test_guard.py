@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 
-from llmkeep.service.security import add_security
+from llmkeep.service.security import add_security, bodies
 from llmkeep.settings import ServiceSettings
 from tests.support.served import Answer, Served, answer_from, served, written
 
@@ -263,6 +263,19 @@ def test_a_body_in_chunks_is_refused_when_it_becomes_too_large(server: Served) -
         connection.sendall(b"1\r\nx\r\n")
         answer = answer_from(connection)
     assert (answer.status, code(answer)) == (413, "too_large")
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_body_that_does_not_come_is_not_waited_for_without_end(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sends half a request gets an answer, and the connection is given up."""
+    monkeypatch.setattr(bodies, "TIMEOUT", 0.05)
+    with server.connect() as connection:
+        head = ("POST /api/echo HTTP/1.1", "Host: localhost", "Content-Type: application/json")
+        connection.sendall(written(*head, "Content-Length: 10") + b"{")
+        answer = answer_from(connection)
+    assert (answer.status, code(answer)) == (408, "too_slow")
     assert answer.headers["connection"] == "close"
 
 

@@ -6,14 +6,18 @@ gone. So a body that is too large is refused in one place, whatever reads it, an
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
-from llmkeep.service.errors import TooLarge, UnsupportedMediaType
+from llmkeep.service.errors import TooLarge, TooSlow, UnsupportedMediaType
 
 _JSON: Final = "application/json"
+
+#: Seconds that a body may take to come: whoever sends it may be nobody we know.
+TIMEOUT: Final = 30.0
 
 #: Methods that need no body; any other may have one without saying so.
 BODYLESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -31,7 +35,7 @@ def is_announced(headers: Headers) -> bool:
 async def read(headers: Headers, receive: Receive, limit: int) -> bytes:
     """The body, of at most `limit` bytes.
 
-    Raises TooLarge, UnsupportedMediaType and Gone.
+    Raises TooLarge, TooSlow, UnsupportedMediaType and Gone.
     """
     types = headers.getlist("content-type")
     is_json = len(types) == 1 and types[0].partition(";")[0].strip().lower() == _JSON
@@ -40,6 +44,17 @@ async def read(headers: Headers, receive: Receive, limit: int) -> bytes:
     declared = headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise _too_large(limit)
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            return await _gathered(receive, limit, is_json=is_json)
+    except TimeoutError:
+        raise TooSlow(
+            f"the request did not come within {TIMEOUT:g} seconds: send it again",
+            headers={"Connection": "close"},
+        ) from None
+
+
+async def _gathered(receive: Receive, limit: int, *, is_json: bool) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:

@@ -49,6 +49,10 @@ OLDEST_SQLITE: Final = (3, 35)
 #: Bytes that the write-ahead log keeps of its file once it has been written back.
 LOG_BYTES: Final = 16 * 2**20
 
+#: The connections, each with a thread of its own: one writes, and what takes long has its own.
+_WRITER, _READER, _SCANNER, _SEARCHER = range(4)
+_CONNECTIONS: Final = 4
+
 _DIALECT: Final = sqlite.dialect(paramstyle="qmark")
 _PRAGMAS: Final = (
     "PRAGMA auto_vacuum = INCREMENTAL",  # heeded by a new file alone
@@ -109,7 +113,7 @@ class Database:
         """Make or migrate the file, and open it. Raises SettingsError."""
         self.newest = await on_thread("migrate", lambda: migrate(self.path))
         try:
-            for _ in range(3):
+            for _ in range(_CONNECTIONS):
                 connection = await self._connections.enter_async_context(self.engine.connect())
                 raw = await connection.get_raw_connection()
                 assert isinstance(raw.driver_connection, aiosqlite.Connection)
@@ -131,11 +135,15 @@ class Database:
 
     async def read(self, statement: Statement, **values: Any) -> Sequence[Row]:
         """The rows of a statement that finds them by an index."""
-        return await self._read(1, statement, values)
+        return await self._read(_READER, statement, values)
 
     async def scan(self, statement: Statement, **values: Any) -> Sequence[Row]:
-        """The rows of a statement that may take its time: it does not hold up the others."""
-        return await self._read(2, statement, values)
+        """The rows of a statement that gives many: it does not hold up the others."""
+        return await self._read(_SCANNER, statement, values)
+
+    async def search(self, statement: Statement, **values: Any) -> Sequence[Row]:
+        """The rows of a statement that looks at many to find a few: other searches wait for it."""
+        return await self._read(_SEARCHER, statement, values)
 
     async def _read(
         self, connection: int, statement: Statement, values: Mapping[str, Any]
@@ -153,7 +161,7 @@ class Database:
             return await whole(self._transact(work))
 
     async def _transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        connection = self._connection(0)
+        connection = self._connection(_WRITER)
         try:
             try:
                 await connection.execute("BEGIN IMMEDIATE")
@@ -175,7 +183,7 @@ class Database:
         script = f"PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"
         async with self._turn:
             with suppress(sqlite3.OperationalError):  # then the next one does it
-                await self._connection(0).executescript(script)
+                await self._connection(_WRITER).executescript(script)
 
     def _connection(self, index: int) -> aiosqlite.Connection:
         try:

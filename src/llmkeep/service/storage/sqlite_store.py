@@ -157,7 +157,8 @@ class SqliteStore:
         words = {f"word{n}": _pattern(w) for n, w in enumerate(fold(query).split()[:MAX_WORDS])}
         place = {} if cursor is None else _place(cursor)
         find = statements.page_of_threads(len(words), is_first=cursor is None)
-        rows = await self._database.scan(find, user=user, limit=limit + 1, **words, **place)
+        look = self._database.search if words else self._database.scan
+        rows = await look(find, user=user, limit=limit + 1, **words, **place)
         threads = [as_thread(row) for row in rows[:limit]]
         return ThreadPage(threads, _cursor(threads[-1]) if len(rows) > limit else None)
 

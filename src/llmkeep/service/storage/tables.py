@@ -136,6 +136,7 @@ messages: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("thread_key", "message_id"),
     Index("ix_messages_parent", "thread_key", "parent_id"),
+    Index("ix_messages_thread", "thread_key", "key"),
     sqlite_autoincrement=True,
 )
 

@@ -149,6 +149,7 @@ def _make_messages() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_messages_parent", "messages", ["thread_key", "parent_id"])
+    op.create_index("ix_messages_thread", "messages", ["thread_key", "key"])
 
 
 def downgrade() -> None:
