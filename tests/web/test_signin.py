@@ -63,8 +63,8 @@ async def test_session_that_ends_is_renewed_over_the_page_as_it_was(
     """A 401 at any time asks to sign in; what was being written is still there."""
     window = await open_window(token=person.token)
     page = await window.open(f"{person.address}/")
-    search = page.get_by_role("searchbox")
-    await search.fill("half a thought")
+    composer = page.get_by_role("textbox", name="Write a message")
+    await composer.fill("half a thought")
 
     async def refuse(route: Route) -> None:
         await route.fulfill(status=401, json={"status": 401, "code": "unauthorized", "detail": "-"})
@@ -83,7 +83,7 @@ async def test_session_that_ends_is_renewed_over_the_page_as_it_was(
     await _sign_in(page, person.token)
 
     await expect(dialog).to_have_count(0)
-    await expect(search).to_have_value("half a thought")
+    await expect(composer).to_have_value("half a thought")
 
 
 async def test_two_people_see_only_what_is_theirs(
