@@ -327,6 +327,28 @@ async def test_notes_are_kept_in_the_same_file(store, thread):
     assert len(await store.events(run, after=0, limit=99)) == 10
 
 
+async def test_a_session_that_only_looks_locks_out_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A tool may wait for anything in the middle of its transaction; the runs go on writing."""
+    from llmkeep.agents.tools import notes
+
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.01)
+    async with SqliteStore(tmp_path / "service.sqlite3") as store:
+        thread = await open_thread(store)
+        run = await open_run(store, thread)
+        async with store.sessions() as session:
+            await session.execute(notes.notes_table.select())
+            await store.write(changes(thread, run))
+            assert await is_written(store, run)
+
+        async with store.sessions() as session:  # one that begins with a write has the file
+            row = {"owner": "o", "text": "t", "folded": "t", "created_at": BEGINNING}
+            await session.execute(notes.notes_table.insert().values(row))
+            with pytest.raises(Unavailable, match="locked"):
+                await store.write(changes(thread, run))
+
+
 async def test_a_locked_file_is_told_and_the_batch_can_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,4 +1,4 @@
-"""A SQLite file behind SQLAlchemy's async engine: one connection that writes, two that read.
+"""A SQLite file behind SQLAlchemy's async engine: one connection that writes, three that read.
 
 The engine opens and closes the connections, and each statement is compiled once. It then goes to
 aiosqlite, which works on a thread of its own, in one step. The engine's own `execute` takes four (a
@@ -52,6 +52,9 @@ LOG_BYTES: Final = 16 * 2**20
 #: The connections, each with a thread of its own: one writes, and what takes long has its own.
 _WRITER, _READER, _SCANNER, _SEARCHER = range(4)
 _CONNECTIONS: Final = 4
+
+#: Of a connection whose transaction has not met a statement yet.
+_BEGINS: Final = "llmkeep.begins"
 
 _DIALECT: Final = sqlite.dialect(paramstyle="qmark")
 _PRAGMAS: Final = (
@@ -241,6 +244,7 @@ async def on_thread(name: str, work: Callable[[], T]) -> T:
 def _engine(path: Path) -> AsyncEngine:
     engine = create_async_engine(_url("sqlite+aiosqlite", path), pool_size=8, max_overflow=0)
     _prepare(engine.sync_engine, *_PRAGMAS, "PRAGMA foreign_keys = ON")
+    _begin_by_the_first_statement(engine.sync_engine)
     return engine
 
 
@@ -249,7 +253,7 @@ def _url(driver: str, path: Path) -> URL:
 
 
 def _prepare(engine: Engine, *pragmas: str) -> None:
-    """SQLAlchemy's recipe for transactions that are SQLite's own, and lock the file at once."""
+    """SQLAlchemy's recipe for transactions that are SQLite's own."""
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, record: object) -> None:
@@ -259,9 +263,31 @@ def _prepare(engine: Engine, *pragmas: str) -> None:
             cursor.execute(pragma)
         cursor.close()
 
+
+def _begin_at_once(engine: Engine) -> None:
+    """Each transaction locks the file from its beginning."""
+
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_by_the_first_statement(engine: Engine) -> None:
+    """A transaction that begins with a write locks the file; one that reads locks out nobody.
+
+    These are the transactions of tools, which may wait for anything in the middle: the runs must
+    be able to write beside one that only looks.
+    """
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        connection.info[_BEGINS] = True
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _executes(connection: Connection, cursor: Any, statement: str, *_more: object) -> None:
+        if connection.info.pop(_BEGINS, False):
+            reads = statement.lstrip()[:6].upper() == "SELECT"
+            cursor.execute("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def migrate(path: Path) -> str:
@@ -274,6 +300,7 @@ def migrate(path: Path) -> str:
     engine = create_engine(_url("sqlite", path))
     # A migration makes tables anew: rows that belong to the old one must not go with it.
     _prepare(engine, *_PRAGMAS, "PRAGMA foreign_keys = OFF")
+    _begin_at_once(engine)
     try:
         path.touch(mode=0o600)  # the files that SQLite makes beside it get its mode
         with engine.begin() as connection:
