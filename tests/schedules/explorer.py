@@ -1,0 +1,166 @@
+"""Every schedule of a scenario up to a bound of preemptions, and one schedule again by its seed.
+
+A run is decided by its choices; by default whoever runs goes on, and the first in order follows who
+cannot. Depth first, each run's last choices are changed first, so no run is done twice and none
+within the bound is left out. A switch away from somebody who could go on counts as one preemption
+(CHESS's measure: most faults need one or two), as does a time limit that runs out while somebody
+could go on; a switch from somebody who waits or has ended is free, and all of those are tried.
+
+A seed names a run by where it departs from the default: `12b.30c!` is: at the 12th choice b goes
+on, at the 30th c, whose time limit has run out. The empty seed, `-`, departs nowhere.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from tests.schedules.scheduler import Choice, Scheduler, Step
+from tests.schedules.seams import Seams, replaced
+from tests.schedules.world import World
+
+#: What sets the cache and the actors of a scenario up.
+Scenario = Callable[[World], None]
+
+#: Runs between two collections of what they leave; none happens within a run.
+COLLECT_AFTER: Final = 100
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A schedule in which something that must hold did not."""
+
+    scenario: str
+    seed: str
+    what: str
+    steps: str
+
+    def __str__(self) -> str:
+        return f"{self.scenario}: {self.what}\n  seed {self.seed!r}, who went on: {self.steps}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of exploring one scenario."""
+
+    scenario: str
+    schedules: int
+    #: Choices in the longest run.
+    choices: int
+    seconds: float
+    #: Whether every schedule within the bound was tried.
+    complete: bool
+    fault: Fault | None = None
+
+
+def explore(
+    scenario: Scenario, preemptions: int, *, most: int | None = None, fine: bool = False
+) -> Result:
+    """Try every schedule with so many preemptions, until one shows a fault.
+
+    If there are more than `most`, a sample of so many, the same one every time.
+    """
+    pick = random.Random(0)
+    name, begun = scenario.__name__, time.perf_counter()
+    schedules = choices = 0
+    todo: list[tuple[dict[int, Choice], int, int]] = [({}, 0, 0)]
+    with _undisturbed() as seams:
+        while todo and (most is None or schedules < most):
+            if most is not None:
+                chosen = pick.randrange(len(todo))
+                todo[chosen], todo[-1] = todo[-1], todo[chosen]
+            plan, fixed, spent = todo.pop()
+            steps, error = _run(seams, scenario, plan, fine=fine)
+            schedules += 1
+            choices = max(choices, len(steps))
+            if error is not None:
+                seconds = time.perf_counter() - begun
+                fault = _fault(name, plan, steps, error)
+                return Result(name, schedules, choices, seconds, complete=False, fault=fault)
+            for number in range(fixed, len(steps)):
+                step = steps[number]
+                todo.extend(
+                    ({**plan, number: option}, number + 1, spent + step.cost(option))
+                    for option in step.options
+                    if option != step.chosen and spent + step.cost(option) <= preemptions
+                )
+            if schedules % COLLECT_AFTER == 0:
+                gc.collect()
+    return Result(name, schedules, choices, time.perf_counter() - begun, complete=not todo)
+
+
+def replay(scenario: Scenario, seed: str, *, fine: bool = False) -> Fault | None:
+    """Run one schedule; the fault it shows, if any."""
+    plan = read_seed(seed)
+    with _undisturbed() as seams:
+        steps, error = _run(seams, scenario, plan, fine=fine)
+    return None if error is None else _fault(scenario.__name__, plan, steps, error)
+
+
+def write_seed(plan: dict[int, Choice]) -> str:
+    """A plan as a short string."""
+    return ".".join(f"{number}{choice}" for number, choice in sorted(plan.items())) or "-"
+
+
+def read_seed(seed: str) -> dict[int, Choice]:
+    """The plan that `write_seed` wrote. Raises ValueError for anything else."""
+    plan = {}
+    for each in [] if seed == "-" else seed.split("."):
+        found = re.fullmatch(r"(\d+)([a-z]|\(\d+\))(!?)", each)
+        if found is None:
+            raise ValueError(f"not a seed: {seed!r}")
+        plan[int(found[1])] = Choice(found[2], late=bool(found[3]))
+    return plan
+
+
+def _run(
+    seams: Seams, scenario: Scenario, plan: dict[int, Choice], *, fine: bool
+) -> tuple[list[Step], BaseException | None]:
+    scheduler = Scheduler(plan)
+    seams.scheduler = scheduler
+    world = World(scheduler, fine=fine)
+    try:
+        scenario(world)
+        scheduler.run(world.check)
+        world.check_at_rest()
+        scheduler.exploring = False
+        scheduler.spawn(world.close_in_the_end)
+        scheduler.run(world.check)
+        world.check_at_rest()
+        world.check_closed()
+    except Exception as error:
+        scheduler.abort()
+        return scheduler.steps, error
+    finally:
+        seams.scheduler = None
+    return scheduler.steps, None
+
+
+def _fault(name: str, plan: dict[int, Choice], steps: list[Step], error: BaseException) -> Fault:
+    what = f"{type(error).__name__}: {error}"
+    return Fault(name, write_seed(plan), what, " ".join(str(step.chosen) for step in steps))
+
+
+@contextmanager
+def _undisturbed() -> Iterator[Seams]:
+    """The core under the scheduler, and neither the collector nor a warning comes between."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        with replaced() as seams, warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            yield seams
+            gc.collect()
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()
