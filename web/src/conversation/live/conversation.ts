@@ -31,7 +31,8 @@ export interface Snapshot {
   readonly loadError: unknown;
   /** Whether a run goes on that we have no connection to. */
   readonly isLost: boolean;
-  readonly isStopping: boolean;
+  /** The run that has been told to stop. */
+  readonly stopping: string | null;
   /** Why the last message was not taken; it is back in the composer. */
   readonly refusal: string | null;
   /** Of the calls that wait, those that have been decided on. */
@@ -58,7 +59,7 @@ export class Conversation {
       loading: isNew ? "new" : "loading",
       loadError: null,
       isLost: false,
-      isStopping: false,
+      stopping: null,
       refusal: null,
       decisions: new Map(),
     }));
@@ -151,14 +152,15 @@ export class Conversation {
   /** Stop the run that is on. What was said so far stays; what is queued goes on. */
   async stop(): Promise<void> {
     const run = this.store.getState().view.live;
-    if (run) await this.cancel(run.id);
+    if (!run) return;
+    this.change({ stopping: run.id });
+    await this.cancel(run.id);
   }
 
   /** Cancel a run, also one whose turn has not come. Until the service has heard it, it is told again. */
   async cancel(runId: string): Promise<void> {
     const given = this.following.get(runId);
     if (!given) return;
-    this.change({ isStopping: true });
     for (let failures = 0; !given.signal.aborted && this.following.has(runId); failures += 1) {
       try {
         await requestJson<Run>(`${this.path()}/runs/${encodeURIComponent(runId)}/cancel?wait=false`, {
@@ -169,7 +171,7 @@ export class Conversation {
         // The service may not know the run yet: its asking may still be on the way.
         const isEarly = error instanceof ApiProblem && error.status === 404 && failures < 3;
         if (!(error instanceof Offline) && !isEarly) {
-          this.change({ isStopping: false, refusal: explain(error) });
+          this.change({ stopping: null, refusal: explain(error) });
           return;
         }
       }
@@ -252,7 +254,7 @@ export class Conversation {
   private ended(runId: string): void {
     this.batch.flush();
     this.connection(runId, true);
-    if (this.following.size === 0) this.change({ isStopping: false });
+    if (this.store.getState().stopping === runId) this.change({ stopping: null });
     const phase = this.state.runs.get(runId)?.phase;
     threadStore.touch(this.threadId, { status: this.isBusy ? "busy" : threadStatus(phase) });
   }

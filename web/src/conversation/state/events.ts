@@ -12,7 +12,7 @@ import {
 } from "@ag-ui/core";
 import type { ToolStatus } from "../../api";
 import type { Draft } from "./reducer";
-import type { AssistantMessage, Call, Message, RunPhase, Usage } from "./types";
+import type { AssistantMessage, Call, Message, RunPhase, ToolMessage, Usage } from "./types";
 
 export function applyEvent(draft: Draft, runId: string, number: number, event: AGUIEvent): void {
   if (number <= draft.run(runId).lastEvent) return;
@@ -209,7 +209,7 @@ function callAnswered(draft: Draft, runId: string, event: ToolCallResultEvent): 
   changeCall(draft, event.toolCallId, (call) => ({ ...call, isOpen: false }));
   const status = STATUSES.find((each) => each === event.metadata?.status) ?? "success";
   const duration: unknown = event.metadata?.duration;
-  append(draft, runId, {
+  const answer: ToolMessage = {
     role: "tool",
     id: event.messageId,
     parentId: draft.run(runId).tipId ?? null,
@@ -218,7 +218,21 @@ function callAnswered(draft: Draft, runId: string, event: ToolCallResultEvent): 
     callId: event.toolCallId,
     status,
     duration: typeof duration === "number" ? duration : null,
-  });
+  };
+  const beside = besideOf(draft, runId, event.toolCallId);
+  if (beside === null) append(draft, runId, answer);
+  else draft.put({ ...answer, parentId: beside });
+}
+
+/**
+ * Where the answer to an earlier call hangs, of which the run does not go on: one that waited when
+ * something else was said. Null: it is the run's own next message.
+ */
+function besideOf(draft: Draft, runId: string, callId: string): string | null {
+  const owner = ownerOf(draft, callId);
+  let tip = draft.state.messages.get(draft.run(runId).tipId ?? "");
+  while (tip?.role === "tool") tip = draft.state.messages.get(tip.parentId ?? "");
+  return owner === null || tip === undefined || tip.id === owner.id ? null : owner.id;
 }
 
 function textOf(content: ToolCallResultEvent["content"]): string {

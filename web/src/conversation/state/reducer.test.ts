@@ -259,6 +259,24 @@ describe("a call that waits for approval", () => {
     expect(first?.parts[0]).toMatchObject({ calls: [{ status: "declined", interrupt: null }] });
     expect(second?.text).toBe("All right.");
   });
+
+  it("is declined by a branch beside it, which is an answer like another", () => {
+    const beside = [
+      t.started("r2"),
+      t.input({ parent_id: "u1" }),
+      t.result("c1", "", { status: "declined" }),
+      t.textStart("b1"),
+      t.text("b1", "Otherwise."),
+      t.finished(),
+    ];
+    const state = t.play(beside, { state: t.play(WAITS), runId: "r2" });
+    expect(answerIn(state)).toMatchObject({ text: "Otherwise.", branches: { ids: ["a1", "b1"], index: 1 } });
+    const opened = reduce(EMPTY, { type: "history", messages: t.stored(state), runs: [] });
+    expect(answerIn(opened)).toMatchObject({ text: "Otherwise.", branches: { ids: ["a1", "b1"], index: 1 } });
+    const old = reduce(state, { type: "select", parentId: "u1", childId: "a1" });
+    expect(callsIn(old)[0]).toMatchObject({ status: "declined", interrupt: null });
+    expect(see(old).waiting).toBeNull();
+  });
 });
 
 describe("branches", () => {

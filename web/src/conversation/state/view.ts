@@ -101,7 +101,13 @@ export function viewer(): (state: ConversationState) => View {
     const turns = groupsOf(path, children).map((group) => turnOf(state, group, tree, keep));
     last = next;
     const headId = path.findLast((node) => node.message)?.id ?? null;
-    return { turns, queue: state.queue, headId, live: liveRun(state), waiting: waitingRun(state, headId) };
+    return {
+      turns,
+      queue: state.queue,
+      headId,
+      live: liveRun(state),
+      waiting: waitingRun(state, headId, tree.results),
+    };
   };
 }
 
@@ -114,10 +120,16 @@ function liveRun(state: ConversationState): RunState | null {
   return live.find((run) => run.phase === "running") ?? live[0] ?? null;
 }
 
-function waitingRun(state: ConversationState, headId: string | null): RunState | null {
+function waitingRun(
+  state: ConversationState,
+  headId: string | null,
+  results: ReadonlyMap<string, ToolMessage>,
+): RunState | null {
   const runId = headId === null ? null : state.messages.get(headId)?.runId;
   for (const run of state.runs.values()) {
-    if (run.phase === "waiting" && (run.tipId === headId || run.id === runId)) return run;
+    const isHere = run.tipId === headId || run.id === runId;
+    if (isHere && run.phase === "waiting" && run.interrupts.some((each) => !results.has(each.toolCallId ?? "")))
+      return run;
   }
   return null;
 }
@@ -148,6 +160,7 @@ function childrenOf(state: ConversationState): Children {
     const isOrphan = message.parentId !== null && !state.messages.has(message.parentId);
     add(isOrphan ? null : message.parentId, { id: message.id, message, run: null });
   }
+  for (const [key, siblings] of children) children.set(key, withoutAnswers(siblings, children));
   const silent = new Map<string, RunState>();
   for (const run of state.runs.values()) {
     const tipId = silentTip(state, run, told);
@@ -156,6 +169,16 @@ function childrenOf(state: ConversationState): Children {
   }
   for (const [tipId, run] of silent) add(tipId, { id: RUN + run.id, message: null, run });
   return children;
+}
+
+/**
+ * What there is to choose from: the answer to a call is none where the talk has gone on beside it, as
+ * when a call that waits is declined by saying something else.
+ */
+function withoutAnswers(siblings: Place[], children: Children): Place[] {
+  if (siblings.length < 2) return siblings;
+  const others = siblings.filter(({ id, message }) => message?.role !== "tool" || children.has(id));
+  return others.length > 0 ? others : siblings.slice(-1);
 }
 
 /** The user's message that a run without an answer hangs under; undefined where it shows in another way. */

@@ -48,7 +48,7 @@ export function AssistantMessage() {
 /** What is being waited for, where nothing else moves. */
 function Progress({ turn }: { turn: AssistantTurn }) {
   const text = useTexts().conversation;
-  const isStopping = useSnapshot((snapshot) => snapshot.isStopping);
+  const isStopping = useSnapshot(({ stopping, view }) => stopping !== null && stopping === view.live?.id);
   const last = turn.parts.at(-1);
   const isWriting = last?.type === "text" && !turn.run?.isLoadingModel;
   const isCalling =
@@ -74,7 +74,9 @@ function Ending({ turn }: { turn: AssistantTurn }) {
   const isBusy = useSnapshot((snapshot) => snapshot.view.live !== null);
   const { answersId, model, usage, run } = turn;
   // What waits wants a decision, what failed has a button of its own.
-  const isAsking = run !== null && (run.phase === "waiting" || isFailed(run));
+  const isAsking =
+    (run !== null && isFailed(run)) ||
+    turn.parts.some((part) => part.type === "calls" && part.calls.some((call) => call.status === "waiting"));
   return (
     <>
       <Outcome turn={turn} />

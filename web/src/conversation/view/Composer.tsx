@@ -11,7 +11,7 @@ export function Composer() {
   const text = useTexts().conversation;
   const conversation = useConversation();
   const isRunning = useSnapshot((snapshot) => snapshot.view.live !== null);
-  const isStopping = useSnapshot((snapshot) => snapshot.isStopping);
+  const isStopping = useSnapshot(({ stopping, view }) => stopping !== null && stopping === view.live?.id);
   const hasText = useAuiState((state) => state.composer.text.trim() !== "");
   const input = useRef<HTMLTextAreaElement>(null);
   useDraft();
