@@ -122,4 +122,14 @@ def test_the_last_row_is_the_head():
         given = fold.take(event)  # type: ignore[arg-type]
 
     assert [row.message_id for row in given] == ["a1", "c1"]
-    assert fold.head_id == "c1"
+
+
+def test_an_answer_for_another_branch_hangs_there():
+    """It is no part of this run's chain, and the head of the thread stays in this one."""
+    fold = Fold("r1", lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    fold.take(asked("m1", parent="a0"))
+    answer = result("c7", "no", "declined")
+    rows = fold.take(told.call_answered(answer, "a7"))  # type: ignore[arg-type]
+
+    assert [(row.message_id, row.parent_id) for row in rows] == [("c7", "a7"), ("m1", "a0")]
+    assert (rows[0].tool_call_id, rows[0].status, rows[0].content) == ("c7", "declined", "no")

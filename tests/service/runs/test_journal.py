@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from llmkeep.service.errors import Unavailable
 from llmkeep.service.interfaces import Change, EventsAdded, RunChanged
 from llmkeep.service.records import Frame
 from llmkeep.service.runs import journal as journals
@@ -169,6 +170,40 @@ async def test_r2_only_those_fail_whose_changes_fail(memory: Memory):
 
     assert [teller.told for teller in tellers] == [[1, 2], [], [1, 2]]
     assert [len(teller.lost) for teller in tellers] == [0, 1, 0]
+
+
+async def test_r2_a_store_that_cannot_be_written_at_all(memory: Memory):
+    """Where it is the store and no run, all fail at once: nobody waits for the others' tries."""
+
+    def refuse(_: Sequence[Change]) -> bool:
+        raise Unavailable("locked")
+
+    memory.refuse = refuse
+    memory.gate.clear()
+    async with writing(memory) as journal:
+        tellers = [Teller(journal, key) for key in range(20)]
+        for teller in tellers:
+            teller.say()
+        memory.gate.set()
+        await journal.flush()
+
+    assert [len(teller.lost) for teller in tellers] == [1] * 20
+    assert memory.tries == 3
+
+
+async def test_r2_a_journal_that_dies_keeps_nobody_waiting(memory: Memory):
+    """A fault of its own is told to all runs, those that have nothing pending left alone."""
+    journal = Journal(memory, interval=0.0)  # type: ignore[arg-type]
+    journal._write_all = lambda: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+    journal.start()
+    teller, idle = Teller(journal, 1), Teller(journal, 2)
+    teller.say()
+    await teller.pages.settled()
+    await journal.flush()
+    with pytest.raises(ZeroDivisionError):
+        await journal.close()
+
+    assert (len(teller.lost), len(idle.lost)) == (1, 0)
 
 
 async def test_r2_a_store_that_hangs_is_given_up(memory: Memory):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -336,7 +337,10 @@ class Uncountable:
     """Metrics that always fail."""
 
     def __getattr__(self, name: str) -> Any:
-        raise RuntimeError(f"cannot count {name}")
+        def fail(*_: Any) -> None:
+            raise RuntimeError(f"cannot count {name}")
+
+        return fail
 
 
 @pytest.mark.parametrize(
@@ -357,19 +361,31 @@ async def test_r2_what_is_around_a_run_fails(serve: Serve, settings: Any, status
         await follow(runs, await runs.start(USER, request("r2", "m2")))
 
 
+class Counting:
+    """Metrics that count what comes of a run."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: self.counts.update([name])
+
+
 async def test_what_is_counted(serve: Serve, agent: Agent):
-    """What the page's charts and the readiness check ask for."""
+    """What metrics and the readiness check are told."""
+    metrics = Counting()
     agent.scripts = [text("a1", "x"), [failed(code="unreachable")], [failed(code="max_steps")]]
-    async with serve() as runs:
+    async with serve(metrics=metrics) as runs:
         assert runs.provider_status == "unknown"
         seen = []
         for n in range(3):
             await follow(runs, await runs.start(USER, request(f"r{n}", f"m{n}")))
             seen.append(runs.provider_status)
-        counts = {name: count for name, (count, _) in runs.latency.items()}
 
+    counted = {name: n for name, n in metrics.counts.items() if "run" in name or "token" in name}
+    assert metrics.counts["reader_opened"] == metrics.counts["reader_closed"] == 3
     assert seen == ["ok", "unreachable", "unreachable"]
-    assert counts == {"first_token": 1, "run": 3}
+    assert counted == {"run_started": 3, "first_token": 1, "run_ended": 3}
 
 
 async def test_cancelling_what_has_ended_and_what_is_not_there(runs: Runs):

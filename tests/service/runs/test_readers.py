@@ -38,7 +38,7 @@ async def test_r3_from_every_number_live_and_ended(runs: Runs, agent: Agent, at:
     """A reader gets exactly what follows the number it has, while the run lives and after it."""
     run, go_on = await begun(runs, agent, at=at)
     last = len(ANSWER) + 4
-    live = [asyncio.create_task(follow(runs, run, after)) for after in range(last + 2)]
+    live = [asyncio.create_task(follow(runs, run, after)) for after in range(last + 1)]
     await asyncio.sleep(0)
     go_on()
     told = await asyncio.gather(*live)
@@ -46,7 +46,7 @@ async def test_r3_from_every_number_live_and_ended(runs: Runs, agent: Agent, at:
     whole = told[0]
     assert len(whole) == last
     ended = await runs.find(USER, "t", "r1")
-    for after in range(last + 2):
+    for after in range(last + 1):
         assert told[after] == whole[after:]
         assert await follow(runs, ended, after) == whole[after:]
 
@@ -170,10 +170,10 @@ async def test_a_log_that_is_compacted_under_a_reader(
     assert len(await messages(store)) == 2
 
 
-async def test_a_store_that_cannot_be_read_is_told(
+async def test_a_store_that_cannot_be_read(
     runs: Runs, store: Store, monkeypatch: pytest.MonkeyPatch
 ):
-    """A stream that merely ends would count as a success; who comes again goes on."""
+    """That is no end of the run: it is raised, and who comes again goes on."""
     run = await runs.start(USER, request("r1", "m1"))
     whole = await follow(runs, run)
     run = await runs.find(USER, "t", "r1")
@@ -184,11 +184,27 @@ async def test_a_store_that_cannot_be_read_is_told(
     with monkeypatch.context() as patch:
         patch.setattr(store, "events", fail, raising=False)
         async with runs.read(run, after=2) as reader:
-            (frame,) = [frame async for batch in reader for frame in batch]
-    assert (frame.number, frame.is_terminal) == (2, True)
-    assert event(frame)["code"] == "internal"
+            with pytest.raises(OSError, match="gone"):
+                await anext(reader)
 
-    assert await follow(runs, run, after=frame.number) == whole[2:]
+    assert await follow(runs, run, after=2) == whole[2:]
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+async def test_a_reader_that_says_it_has_more_than_there_is(
+    runs: Runs, agent: Agent, is_live: bool
+):
+    """It gets the end: a stream that merely ends would count as a success."""
+    run, go_on = await begun(runs, agent, at=4)
+    reader = runs.read(run, after=1000)
+    go_on()
+    whole = await follow(runs, run)
+    if not is_live:
+        reader = runs.read(await runs.find(USER, "t", "r1"), after=1000)
+    async with reader:
+        told = [frame async for batch in reader for frame in batch]
+
+    assert told == whole[-1:]
 
 
 async def test_a_tail_wakes_all_who_wait():

@@ -202,6 +202,29 @@ async def test_approved_and_declined(service: tuple[Any, Runs], scripted: Script
     assert len(path) == len(table)
 
 
+@pytest.mark.parametrize("placed", [{"parent_id": "m1"}, {"parent_id": None}])
+async def test_what_waits_on_another_branch_is_declined_there(
+    service: tuple[Any, Runs], scripted: Scripted, placed: dict[str, Any]
+):
+    """The answer hangs under the call; the new branch has its own messages alone."""
+    store, runs = service
+    scripted.say(Call(0, "c1", "ask_first", '{"text": "t"}'))
+    await run_of(runs, "r1", "m1")
+    scripted.say(Text("again"))
+    new = ("m1",) if placed["parent_id"] else ("m1", "m2")
+    run = await run_of(runs, "r2", *new, is_placed=True, **placed)
+
+    table = await messages(store)
+    by_role = {m.role: m for m in table}
+    caller = next(m for m in table if m.calls)
+    assert (by_role["tool"].parent_id, by_role["tool"].status) == (caller.message_id, "declined")
+    answer = next(m for m in table if m.content == "again")
+    assert answer.parent_id == new[-1]
+    assert (await store.thread(USER, "t")).head_id == answer.message_id
+    assert "TOOL_CALL_RESULT" not in types(await follow(runs, run))
+    await agree(store, run)
+
+
 async def test_a_provider_that_fails_and_a_retry(service: tuple[Any, Runs], scripted: Scripted):
     """The error says what happened; the same request, sent again, is answered."""
     store, runs = service

@@ -6,10 +6,11 @@ import asyncio
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,24 @@ async def test_killed_before_the_first_run_began(store: Store, tmp_path: Path):
         assert [m.content for m in await messages(kept)] == ["hello"]
 
 
+async def test_an_event_that_cannot_be_read(runs: Runs, agent: Agent, tmp_path: Path):
+    """As after an update of the protocol, or of a damaged row: the rest is there, and it ends."""
+    agent.scripts = [gated("a1", asyncio.Event(), "Hm")]
+    run = await runs.start(USER, request("r1", "m1"))
+    await spoken(runs, run)
+    with closing(sqlite3.connect(tmp_path / "store.sqlite3")) as file, file:
+        file.execute('UPDATE events SET data = \'{"type": "UNHEARD_OF"}\' WHERE number = 3')
+
+    async with restarted(tmp_path) as (kept, after):
+        stored = await after.find(USER, "t", "r1")
+        assert (stored.status, stored.code) == RESTART
+        assert [(m.content, m.status) for m in await messages(kept)] == [
+            ("say m1", "complete"), ("Hm", "partial"),
+        ]  # fmt: skip
+
+
 async def test_recovery_can_be_begun_again(runs: Runs, store: Store, agent: Agent, tmp_path: Path):
-    """A second kill in the middle of it, and a third start, change nothing any more."""
+    """A run that could not be mended at one start is at the next, and a third changes nothing."""
     agent.scripts = [gated("a1", asyncio.Event(), "Hm")]
     first = await runs.start(USER, request("r1", "m1"))
     await runs.start(USER, request("r2", "m1", "m2"))
@@ -123,9 +140,8 @@ async def test_recovery_can_be_begun_again(runs: Runs, store: Store, agent: Agen
     async with SqliteStore(tmp_path / "store.sqlite3") as real:
         failing = Store(real)
         failing.before = refuse
-        with pytest.raises(OSError, match="killed"):
-            async with Runs(failing, agent):
-                pass
+        async with Runs(failing, agent) as second:
+            assert "1 unstored" in repr(second)
     async with restarted(tmp_path) as (kept, after):
         one = [await follow(after, await after.find(USER, "t", r)) for r in ("r1", "r2")]
         rows = await messages(kept)

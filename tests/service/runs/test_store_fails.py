@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from llmkeep.service.errors import Unavailable
 from llmkeep.service.interfaces import EventsAdded
-from llmkeep.service.runs import Runs, journal
+from llmkeep.service.runs import Runs, journal, manager
 from tests.service.runs.conftest import Serve
 from tests.service.runs.fakes import Agent, Store, call, request, result, text
 from tests.service.runs.following import USER, agree, check, event, follow, messages, over, said
@@ -147,8 +148,8 @@ async def test_r2_whoever_looks_at_it_brings_it_to_its_end(runs: Runs, store: St
     await over(runs)
     assert (await runs.find(USER, "t", "r1")).status == "running"
     async with runs.read(await store.run(USER, "t", "r1")) as reader:
-        told = [frame async for frames in reader for frame in frames]
-    assert told[-1].is_terminal
+        with pytest.raises(OSError, match="disk full"):
+            _ = [frame async for frames in reader for frame in frames]
     store.before = None
 
     assert (await runs.find(USER, "t", "r1")).status == "interrupted"
@@ -187,6 +188,31 @@ async def test_r2_one_run_that_cannot_be_stored_takes_no_other_with_it(
 
     ends = [event(frames[-1])["type"] for frames in told]
     assert ends == ["RUN_FINISHED", "RUN_FINISHED", "RUN_ERROR", "RUN_FINISHED", "RUN_FINISHED"]
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_r2_time_brings_it_to_its_end(
+    runs: Runs, store: Store, agent: Agent, monkeypatch: pytest.MonkeyPatch, is_deleted: bool
+):
+    """If nobody looks at it; also in a thread that has been deleted, which is purged then."""
+    monkeypatch.setattr(manager, "MEND_INTERVAL", 0.01)
+    agent.scripts = [one_by_one(runs)]
+    fail_from(store, 3)
+    run = await runs.start(USER, request("r1", "m1"))
+    await over(runs)
+    thread = await store.thread(USER, "t")
+    if is_deleted:
+        await store.delete_thread(thread, run.created_at)
+        assert not await store.threads_deleted_before(datetime.now(UTC))
+    assert "1 unstored" in repr(runs)
+    store.before = None
+    while runs._mender is not None:
+        await asyncio.sleep(0)
+
+    if is_deleted:
+        assert await store.threads_deleted_before(datetime.now(UTC))
+        await store.restore_thread(thread)
+    assert (await store.run(USER, "t", "r1")).code == "restart"
 
 
 async def test_a_store_that_fails_when_a_run_is_asked_for(

@@ -33,11 +33,6 @@ class Attendance:
         self._has_starter_come = False
         self._has_starter_gone = False
 
-    @property
-    def readers(self) -> int:
-        """How many there are now, starters included."""
-        return self._readers
-
     def came(self, *, is_starter: bool) -> None:
         """One more follows it."""
         self._readers += 1

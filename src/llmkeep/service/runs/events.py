@@ -17,6 +17,7 @@ from ag_ui.core import (
     RunFinishedEvent,
     RunFinishedInterruptOutcome,
     RunStartedEvent,
+    ToolCallResultEvent,
 )
 from pydantic import TypeAdapter
 
@@ -27,12 +28,11 @@ Terminal = RunFinishedEvent | RunErrorEvent
 #: How a run ended that this service ended: the code of its RUN_ERROR, what a person is told, and
 #: what its status is then.
 ENDINGS: Final[Mapping[str, tuple[RunStatus, str]]] = {
-    "timeout": ("timeout", "The answer took too long and was stopped: ask for less at once."),
-    "shutdown": ("interrupted", "The server was shut down in the middle: send it again."),
-    "interrupted": ("interrupted", "The server ended in the middle of the answer: send it again."),
-    "unstored": ("error", "The answer could not be stored: the server's log says why."),
-    "unread": ("error", "The answer cannot be read at the moment: load it again."),
-    "internal": ("error", "Something went wrong in the server: its log says what."),
+    "timeout": ("timeout", "the answer took too long and was stopped: ask for less at once"),
+    "shutdown": ("interrupted", "the server was shut down in the middle: send it again"),
+    "interrupted": ("interrupted", "the server ended in the middle of the answer: send it again"),
+    "unstored": ("error", "the answer could not be stored: the server's log says why"),
+    "internal": ("error", "something went wrong in the server: its log says what"),
 }
 
 #: What `Run.code` says of a run that its server's end cut, by the code of its RUN_ERROR.
@@ -78,6 +78,21 @@ def model_loading(model: str | None) -> Event:
     return CustomEvent(name="model_loading", value={"model": model})
 
 
+def call_answered(result: ToolCallResultEvent, parent_id: str) -> Event:
+    """The answer to a call that is on another branch, where it hangs under `parent_id`.
+
+    Not TOOL_CALL_RESULT: a client that follows this branch alone has no such call.
+    """
+    value = {
+        "parent_id": parent_id,
+        "message_id": result.message_id,
+        "tool_call_id": result.tool_call_id,
+        "content": result.content,
+        "metadata": result.metadata or {},
+    }
+    return CustomEvent(name="call_answered", value=value)
+
+
 # --- at the end ----------------------------------------------------------------------------------
 
 
@@ -96,7 +111,7 @@ def ended(code: str, like: Terminal | None = None) -> RunErrorEvent:
     """The end of a run that the service ended, with the tokens that `like` counted."""
     return RunErrorEvent(
         message=ENDINGS[code][1],
-        code="internal" if code in ("unstored", "unread") else code,
+        code="internal" if code == "unstored" else code,
         usage=like.usage if like is not None else None,
         metadata=like.metadata if like is not None else None,
     )

@@ -2,8 +2,9 @@
 
 Pure but for the clock. The messages of a run form one chain: those of the user that it was asked
 with, then each message of the assistant (text and calls are one), then each answer of a tool, in
-the order in which they began. It is the same fold for a run that lives and for one that is
-recovered from its log, and what it gives for a log is what the table holds.
+the order in which they began. An answer to a call of another branch hangs there. It is the same
+fold for a run that lives and for one that is recovered from its log, and what it gives for a log is
+what the table holds.
 
 A message is given when it is whole: all in it has ended. What is still arriving is in the log
 alone; when its run ends, `closing` ends it in the log too, so that every stream is complete and the
@@ -14,7 +15,7 @@ table follows from it. An END event of a message that was cut says so by its met
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, cast, final
 
@@ -87,16 +88,6 @@ class Fold:
         #: The row of the head, if that is whole.
         self._head_row: Message | None = None
 
-    @property
-    def head_id(self) -> str | None:
-        """The last message of the chain so far."""
-        return self._head
-
-    def name_of(self, call_id: str) -> str | None:
-        """The tool that was called; None for a call of an earlier run."""
-        call = self._calls.get(call_id)
-        return call.name if call is not None else None
-
     def take(self, event: Event) -> list[Message]:
         """The messages that are whole with this event: new ones, or again.
 
@@ -130,6 +121,8 @@ class Fold:
                 return self._call_ended(event)
             case ToolCallResultEvent():
                 return [self._answered(event)]
+            case CustomEvent(name="call_answered"):
+                return [self._answered_elsewhere(event.value)]
             case CustomEvent(name="run_input"):
                 return self._asked(event.value)
             case _:
@@ -223,19 +216,31 @@ class Fold:
 
     def _answered(self, event: ToolCallResultEvent) -> Message:
         self._unanswered.pop(event.tool_call_id, None)
-        metadata = event.metadata or {}
-        status = metadata.get("status", "success")
-        duration = metadata.get("duration")
-        row = Message(
-            message_id=event.message_id,
+        content = event.content if isinstance(event.content, str) else str(event.content)
+        row = self._answer(event.message_id, event.tool_call_id, content, event.metadata)
+        self._head = event.message_id
+        return row
+
+    def _answered_elsewhere(self, value: Mapping[str, Any]) -> Message:
+        """A call of another branch: the answer hangs there, and is no part of the chain."""
+        row = self._answer(
+            value["message_id"], value["tool_call_id"], str(value["content"]), value["metadata"]
+        )
+        return replace(row, parent_id=value["parent_id"])
+
+    def _answer(
+        self, message_id: str, call_id: str, content: str, metadata: Mapping[str, Any] | None
+    ) -> Message:
+        told = metadata or {}
+        status, duration = told.get("status"), told.get("duration")
+        return Message(
+            message_id=message_id,
             parent_id=self._head,
             run_id=self._run_id,
             role="tool",
-            content=event.content if isinstance(event.content, str) else str(event.content),
+            content=content,
             status=cast("MessageStatus", status if status in _TOOL_STATUSES else "success"),
-            tool_call_id=event.tool_call_id,
+            tool_call_id=call_id,
             duration=float(duration) if isinstance(duration, int | float) else None,
             created_at=self._now(),
         )
-        self._head = event.message_id
-        return row

@@ -6,8 +6,10 @@ first to come after a pause is written at once; while there is more, at most one
 in each `interval`, which is what makes fifty runs cost little more than one.
 
 A transaction that fails is tried again. One that goes on failing is taken apart, run by run, so
-that only the runs fail whose own changes cannot be written. What is not written yet is bounded for
-each run: it waits in `room`.
+that only the runs fail whose own changes cannot be written; not where it is the store as a whole
+that cannot be written (Unavailable, or it hangs): then all fail at once. A run waits in `room`
+while much of it is not written yet: little is held here; what its agent says meanwhile is held by
+that.
 """
 
 from __future__ import annotations
@@ -15,31 +17,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol, final
+from typing import Final, final
+from weakref import WeakSet
 
+from llmkeep.service.errors import Unavailable
 from llmkeep.service.interfaces import Change, EventsAdded, Store
 from llmkeep.service.records import Frame
+
+from .watching import NOBODY, Watcher
 
 logger = logging.getLogger(__name__)
 
 #: Seconds after which a failed transaction is tried again, and again.
 RETRIES: Final = (0.05, 0.25, 1.0)
 
-#: Seconds that a transaction may take: a store that hangs so long is not tried again.
+#: Seconds that a transaction may take, and after which none is tried again.
 WRITE_TIMEOUT: Final = 30.0
 
 #: Characters of one run that may wait to be written.
 PENDING_CHARACTERS: Final = 256 * 1024
-
-
-class Observer(Protocol):
-    """Who counts what is done."""
-
-    def batch_written(self, events: int, seconds: float) -> None:
-        """One transaction, with so many events."""
-
-    def write_failed(self) -> None:
-        """A transaction failed; it is tried again."""
 
 
 #: Takes the frames of a run that are stored now.
@@ -118,6 +114,8 @@ class Pages:
         self._publish(frames)
 
     def _lost(self, error: BaseException) -> None:
+        if self._is_lost or self._settled.is_set():
+            return
         self._is_lost = True
         self._writing = None
         self._frames.clear()
@@ -139,7 +137,7 @@ class Journal:
         store: where to write.
         interval: seconds between the beginnings of two transactions.
         write_timeout: seconds that one may take; then what it writes is given up.
-        observer: told of each.
+        watcher: told of each.
     """
 
     def __init__(
@@ -148,12 +146,13 @@ class Journal:
         *,
         interval: float = 0.015,
         write_timeout: float = WRITE_TIMEOUT,
-        observer: Observer | None = None,
+        watcher: Watcher = NOBODY,
     ) -> None:
         self._store: Final = store
         self._write_timeout: Final = write_timeout
         self._interval: Final = interval
-        self._observer: Final = observer
+        self._watcher: Final = watcher
+        self._pages: WeakSet[Pages] = WeakSet()
         self._waiting: dict[Pages, None] = {}
         self._wake: asyncio.Event = asyncio.Event()
         self._idle: asyncio.Event = asyncio.Event()
@@ -168,7 +167,9 @@ class Journal:
 
     def pages(self, key: int, publish: Publish, give_up: GiveUp) -> Pages:
         """What one run writes in."""
-        return Pages(self, key, publish, give_up)
+        pages = Pages(self, key, publish, give_up)
+        self._pages.add(pages)
+        return pages
 
     async def flush(self) -> None:
         """Wait until all that was added is written, or given up."""
@@ -187,6 +188,16 @@ class Journal:
         self._wake.set()
 
     async def _live(self) -> None:
+        try:
+            await self._write_on()
+        except BaseException as error:
+            # Whoever waits for what it writes would wait for ever.
+            for pages in [*self._pages]:
+                pages._lost(error)
+            self._idle.set()
+            raise
+
+    async def _write_on(self) -> None:
         loop = asyncio.get_running_loop()
         last = -self._interval
         while True:
@@ -208,7 +219,7 @@ class Journal:
         error = await self._tried(waiting)
         if error is None:
             return
-        is_apart = len(waiting) > 1 and not isinstance(error, TimeoutError)
+        is_apart = len(waiting) > 1 and not isinstance(error, TimeoutError | Unavailable)
         for pages in waiting:
             # Alone and once: the whole has been tried often enough.
             alone = await self._write([pages]) if is_apart else error
@@ -217,9 +228,11 @@ class Journal:
 
     async def _tried(self, waiting: Sequence[Pages]) -> Exception | None:
         """Write them, several times if need be; gives why it failed."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._write_timeout
         for pause in (*RETRIES, None):
             error = await self._write(waiting)
-            if error is None or pause is None or isinstance(error, TimeoutError):
+            if error is None or pause is None or loop.time() >= end:
                 return error
             logger.warning("writing failed, trying again: %s", type(error).__name__)
             await asyncio.sleep(pause)
@@ -232,12 +245,10 @@ class Journal:
         try:
             await self._written(changes)
         except Exception as error:
-            if self._observer is not None:
-                self._observer.write_failed()
+            self._watcher.write_failed()
             return error
-        if self._observer is not None:
-            events = sum(pages._events for pages in waiting)
-            self._observer.batch_written(events, loop.time() - began)
+        events = sum(pages._events for pages in waiting)
+        self._watcher.batch_written(events, loop.time() - began)
         for pages in waiting:
             pages._written()
         return None

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -30,6 +30,7 @@ from ag_ui.core import (
     RunFinishedInterruptOutcome,
     RunStartedEvent,
     TextMessageContentEvent,
+    ToolCallResultEvent,
     ToolCallStartEvent,
 )
 
@@ -47,6 +48,7 @@ from .journal import Journal
 from .placing import Placed, Placer
 from .plan import Plan
 from .tail import Tail
+from .watching import Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -75,19 +77,6 @@ class Handlers(Protocol):
         """
 
 
-class Watch(Protocol):
-    """Who counts what runs do."""
-
-    def run_began(self) -> None:
-        """Its turn has come."""
-
-    def first_token(self, seconds: float) -> None:
-        """The first that the model says, so long after its turn."""
-
-    def run_ended(self, run: Run, seconds: float) -> None:
-        """It ended, so long after its turn."""
-
-
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
@@ -98,7 +87,7 @@ class Surroundings:
     placer: Placer
     place: Callable[[Run, RunRequest], Awaitable[Placed]]
     """Finds out where a run hangs, at its turn. Raises ServiceError where it hangs nowhere."""
-    watch: Watch
+    watcher: Watcher
     around: Callable[[Run], AbstractContextManager[object]]
     """Entered in the run's task for its turn: its log lines and spans."""
     ended: Callable[[LiveRun], None]
@@ -148,6 +137,7 @@ class LiveRun:
         self._number = 0
         self._turn: Final = asyncio.Event()
         self._began_at: float | None = None
+        self._elsewhere: Mapping[str, str] = {}
         self._has_said = False
         self._has_spoken = False
         self._handler: ConversationHandler | None = None
@@ -230,7 +220,7 @@ class LiveRun:
     async def _take_turn(self) -> None:
         shared = self._shared
         self._began_at = asyncio.get_running_loop().time()
-        shared.watch.run_began()
+        shared.watcher.run_began()
         with shared.around(self._pending):
             self._work = work = asyncio.create_task(self._answer())
             self.later(shared.run_timeout, self.stop, "timeout")
@@ -244,7 +234,7 @@ class LiveRun:
     def _count(self) -> None:
         if self._began_at is not None:
             seconds = asyncio.get_running_loop().time() - self._began_at
-            self._shared.watch.run_ended(self.record, seconds)
+            self._shared.watcher.run_ended(self.record, seconds)
 
     def _failed(self, error: BaseException) -> None:
         """It ends with this, if it has not ended yet."""
@@ -260,6 +250,7 @@ class LiveRun:
     async def _answer(self) -> None:
         shared, run = self._shared, self._pending
         placed = self._placed or await shared.place(run, self.asked)
+        self._elsewhere = placed.elsewhere
         self._say(placed)
         if self.stop_code is None and shared.is_draining():
             self.stop_code = "shutdown"
@@ -290,7 +281,9 @@ class LiveRun:
         if not self._has_spoken and isinstance(event, TextMessageContentEvent | ToolCallStartEvent):
             self._has_spoken = True
             began = self._began_at or 0.0
-            self._shared.watch.first_token(asyncio.get_running_loop().time() - began)
+            self._shared.watcher.first_token(asyncio.get_running_loop().time() - began)
+        if isinstance(event, ToolCallResultEvent) and event.tool_call_id in self._elsewhere:
+            event = told.call_answered(event, self._elsewhere[event.tool_call_id])
         self._tell(event)
 
     def _stop_work(self, work: asyncio.Task[None]) -> None:

@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 #: Seconds that `reject` waits for a run that is just ending.
 REJECT_PATIENCE: Final = 2.0
 
+#: Seconds between two tries to bring runs to their end that could not be stored.
+MEND_INTERVAL: Final = 30.0
+
 #: Seconds in which the connection of a request has to begin to read its run.
 STARTER_PATIENCE: Final = 10.0
 
@@ -74,21 +77,22 @@ class Runs:
         self._now: Final = now
         self._watcher: Final = Watcher(metrics)
         self._placer: Final = Placer(store)
-        self._journal: Final = Journal(store, interval=write_interval, observer=self._watcher)
+        self._journal: Final = Journal(store, interval=write_interval, watcher=self._watcher)
         self._lines: Final = Lines()
         self._live: Final[dict[RunKey, LiveRun]] = {}
         self._counts: Final[Counter[str]] = Counter()
         self._starting: Final[dict[asyncio.Task[Run], RunKey]] = {}
         #: Runs that could not be stored, and so have no end in the store.
-        self._unstored: Final[set[RunKey]] = set()
+        self._unstored: Final[dict[RunKey, Run]] = {}
         self._mending: Final = asyncio.Lock()
+        self._mender: asyncio.Task[None] | None = None
         self._is_draining = False
         self._shared: Final = Surroundings(
             handlers=handlers,
             journal=self._journal,
             placer=self._placer,
             place=self._place,
-            watch=self._watcher,
+            watcher=self._watcher,
             around=around or (lambda _run: nullcontext()),
             ended=self._ended,
             is_draining=lambda: self._is_draining,
@@ -98,9 +102,17 @@ class Runs:
         )
 
     async def __aenter__(self) -> Self:
-        await recover(self._store, self._placer, self._now)
+        for run in await recover(self._store, self._placer, self._now):
+            self._leave_unstored(run)
         self._journal.start()
         return self
+
+    def __repr__(self) -> str:
+        draining = ", draining" if self._is_draining else ""
+        return (
+            f"<Runs: {len(self._live)} live, {len(self._starting)} starting, "
+            f"{len(self._unstored)} unstored{draining}>"
+        )
 
     async def __aexit__(
         self,
@@ -108,8 +120,11 @@ class Runs:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.drain(0.0)
-        await self._journal.close()
+        try:
+            await self.drain(0.0)
+        finally:
+            self._end_of_mending()
+            await self._journal.close()
 
     # --- looking -----------------------------------------------------------------------------
 
@@ -122,11 +137,6 @@ class Runs:
     def provider_status(self) -> ProviderStatus:
         """What the last run that asked a provider found."""
         return self._watcher.provider_status
-
-    @property
-    def latency(self) -> dict[str, tuple[int, float]]:
-        """How often, and how many seconds in all, since the start: `first_token` and `run`."""
-        return self._watcher.latency
 
     def count(self, user: str) -> int:
         """The runs of a user that run, wait for their turn, or are being started."""
@@ -141,11 +151,13 @@ class Runs:
         """A run, as it is now. Raises NotFound."""
         key = user, thread_id, run_id
         while (live := self._live.get(key)) is None:
-            with suppress(Exception):  # it is looked at as it is
+            try:
                 await self._mend(key)
+            except Exception:  # it is looked at as it is
+                logger.exception("run %s cannot be brought to its end", run_id)
             run = await self._store.run(user, thread_id, run_id)
             if run is None:
-                raise NotFound("There is no such run in this thread.")
+                raise NotFound("there is no such run in this conversation")
             starting = [task for task, each in self._starting.items() if each == key]
             if run.status not in UNFINISHED or not starting:
                 return run
@@ -161,7 +173,7 @@ class Runs:
             after=after,
             is_starter=is_starter,
             mend=lambda: self._mend(_key(run)),
-            watch=self._watcher,
+            watcher=self._watcher,
         )
 
     # --- starting ----------------------------------------------------------------------------
@@ -177,7 +189,7 @@ class Runs:
         """
         if self._is_draining:
             raise Unavailable(
-                "The server is shutting down: send it again in a moment.",
+                "the server is shutting down: send it again in a moment",
                 code="draining",
                 headers={"Retry-After": "5"},
             )
@@ -228,7 +240,9 @@ class Runs:
         thread = await self._store.thread(user, asked.thread_id, deleted=True)
         if thread is not None:
             if thread.deleted_at is not None:
-                raise Conflict("This thread is deleted: restore it first.", code="thread_deleted")
+                raise Conflict(
+                    "this conversation has been deleted: restore it first", code="thread_deleted"
+                )
             known = await self._known(user, asked)
             if known is not None:
                 return _same(known, asked)
@@ -306,11 +320,19 @@ class Runs:
         self._is_draining = True
 
     async def drain(self, deadline: float) -> None:
-        """Let no run start, give those that run so many seconds to end, and then stop them."""
+        """Let no run start, give those that run so many seconds to end, and then stop them.
+
+        What is stopped gets twice the `patience`, and the store what the journal gives it.
+        """
         self.begin_drain()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + deadline
         if self._starting:
-            await asyncio.wait([*self._starting], timeout=deadline + self._shared.patience)
-        await _over([*self._live.values()], deadline)
+            # What they wait for is the store; at the end they get the patience of those that run.
+            await asyncio.wait([*self._starting], timeout=max(deadline, self._shared.patience))
+        await _over([*self._live.values()], end - loop.time())
+        for starting in [*self._starting]:
+            starting.cancel()
         for each in [*self._live.values()]:
             each.stop("shutdown")
         await _over([*self._live.values()], None)
@@ -319,7 +341,7 @@ class Runs:
     def _ended(self, live: LiveRun) -> None:
         run = live.record
         if live.is_unstored:
-            self._unstored.add(_key(run))
+            self._leave_unstored(run)
         del self._live[_key(run)]
         self._uncount(run.user)
         self._lines.leave((run.user, run.thread_id), live)
@@ -349,12 +371,32 @@ class Runs:
         if key not in self._unstored:
             return ()
         async with self._mending:
-            run = await self._store.run(*key)
-            frames: Sequence[Frame] = ()
-            if key in self._unstored and run is not None and run.status in UNFINISHED:
-                frames = await mend(self._store, self._placer, run, self._now)
-            self._unstored.discard(key)
+            run = self._unstored.get(key)
+            if run is None:
+                return ()
+            frames = await mend(self._store, self._placer, run, self._now)
+            del self._unstored[key]
             return frames
+
+    def _leave_unstored(self, run: Run) -> None:
+        """It has no end in the store: somebody who looks at it, or time, brings it there."""
+        self._unstored[_key(run)] = run
+        if self._mender is None:
+            self._mender = asyncio.create_task(self._mend_all(), name="llmkeep mending")
+
+    async def _mend_all(self) -> None:
+        while self._unstored:
+            await asyncio.sleep(MEND_INTERVAL)
+            for key in [*self._unstored]:
+                try:
+                    await self._mend(key)
+                except Exception as error:
+                    logger.warning("run %s cannot be brought to its end: %r", key[2], error)
+        self._mender = None
+
+    def _end_of_mending(self) -> None:
+        if self._mender is not None:
+            self._mender.cancel()
 
 
 def _key(run: Run) -> RunKey:
@@ -364,7 +406,7 @@ def _key(run: Run) -> RunKey:
 def _same(run: Run, asked: RunRequest) -> Run:
     if run.fingerprint != asked.fingerprint:
         raise Conflict(
-            "This run id was used for another request: choose a new one.", code="run_exists"
+            "this run id was used for another request: choose a new one", code="run_exists"
         )
     return run
 
@@ -372,7 +414,7 @@ def _same(run: Run, asked: RunRequest) -> Run:
 def _busy(line: Line) -> Conflict:
     run = line.runs[0].record
     return Conflict(
-        "A run is under way in this thread: wait for its end, or cancel it.",
+        "a run is under way in this conversation: wait for its end, or cancel it",
         code="thread_busy",
         run_id=run.run_id,
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, final
 
 from ag_ui.core import ResumeEntry
@@ -28,6 +28,8 @@ class Placed:
     """For its thread, where that has none."""
     taken: Collection[str] = ()
     """Ids of the thread that are not on the path to where it hangs."""
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    """Calls of other branches that wait for an answer, and the message under which that hangs."""
     is_cut: bool = False
     """Whether the run before did not come to its end: its last message may be less than the agent
     remembers of it."""
@@ -59,7 +61,9 @@ class Placer:
         """Where it hangs now that all before it has ended. Raises what `plan` raises."""
         thread = await self._store.thread(run.user, run.thread_id)
         if thread is None:
-            raise Conflict("The thread has been deleted: restore it.", code="thread_deleted")
+            raise Conflict(
+                "this conversation has been deleted: restore it first", code="thread_deleted"
+            )
         return await self._placed(thread, asked, await self._known(thread, asked))
 
     async def _known(self, thread: Thread | None, asked: RunRequest) -> frozenset[str]:
@@ -79,6 +83,7 @@ class Placer:
             plan=placed,
             title=title_of(placed.messages) if is_first else "",
             taken=await self._taken(thread, placed.parent_id),
+            elsewhere=await self._elsewhere(thread, placed.parent_id),
             is_cut=thread is not None and thread.last_status not in (None, "success"),
         )
 
@@ -103,6 +108,21 @@ class Placer:
         if thread is None or not (thread.is_branched or parent_id != thread.head_id):
             return frozenset()
         return await self._store.ids_beside(thread, parent_id)
+
+    async def _elsewhere(self, thread: Thread | None, parent_id: str | None) -> Mapping[str, str]:
+        """The agent declines what waits, when a conversation goes on from somewhere else."""
+        if thread is None or thread.last_status != "interrupted" or parent_id == thread.head_id:
+            return {}
+        on_path = {each.message_id for each in await self._store.path(thread, parent_id)}
+        everything = await self._store.messages(thread)
+        answers = {each.tool_call_id: each.message_id for each in everything}
+        hung: dict[str, str] = {}
+        for message in everything:
+            if message.message_id not in on_path:
+                last = [answers[call.id] for call in message.calls if call.id in answers]
+                under = last[-1] if last else message.message_id
+                hung |= {call.id: under for call in message.calls if call.id not in answers}
+        return hung
 
     # --- what the agent is given --------------------------------------------------------------
 

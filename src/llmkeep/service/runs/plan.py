@@ -1,7 +1,7 @@
 """What a request comes to: which messages are new, and under which one the run hangs.
 
 Pure: no I/O, no clock. The server's own history is the truth: of what a client sends only messages
-of the user that the thread does not have are taken, in their order. `facts.py` finds out what has
+of the user that the thread does not have are taken, in their order. `placing` finds out what has
 to be known.
 
     is_placed  new messages   answers
@@ -67,12 +67,12 @@ def check_form(asked: RunRequest, known: Collection[str]) -> None:
     """Raise Invalid for a request that means nothing, whatever the thread holds."""
     if asked.resume and (asked.is_placed or new_messages(asked, known)):
         raise Invalid(
-            "Send the answers to what waits alone: a new message declines what waits.",
+            "send the answers to what waits alone: a new message declines it",
             code="invalid_resume",
         )
     if asked.is_placed and asked.parent_id is None and not new_messages(asked, known):
         raise Invalid(
-            "Name the user's message to answer again as parent_message_id, or send a new message.",
+            "name the user's message to answer again as parent_message_id, or send a new message",
             code="invalid_parent",
         )
 
@@ -103,7 +103,7 @@ def _resumption(head_id: str | None, facts: Facts) -> Plan:
     run = facts.head_run
     if run is None or (run.status, run.code) != ("interrupted", "approval"):
         raise Conflict(
-            "Nothing waits for an answer here, or no longer: send a message.", code="not_waiting"
+            "nothing waits for an answer here, or no longer: send a message", code="not_waiting"
         )
     return Plan(parent_id=head_id)
 
@@ -111,12 +111,12 @@ def _resumption(head_id: str | None, facts: Facts) -> Plan:
 def _placed(asked: RunRequest, fresh: Sequence[UserMessage], facts: Facts) -> Plan:
     if asked.parent_id is not None and facts.parent is None:
         raise NotFound(
-            "The thread has no message with this parent_message_id: load its messages again.",
+            "the conversation has no message with this parent_message_id: load its messages again",
             code="parent_unknown",
         )
     if not fresh and (facts.parent is None or facts.parent.role != "user"):
         raise Conflict(
-            "Only a user's message can be answered again: name one as parent_message_id.",
+            "only a user's message can be answered again: name one as parent_message_id",
             code="nothing_to_answer",
         )
     return Plan(messages=fresh, parent_id=asked.parent_id)
@@ -125,7 +125,8 @@ def _placed(asked: RunRequest, fresh: Sequence[UserMessage], facts: Facts) -> Pl
 def _retry(facts: Facts) -> Plan:
     if facts.last_asked is None or not _is_unanswered(facts):
         raise Conflict(
-            "All messages of this thread are answered: send a new one.", code="nothing_to_answer"
+            "all messages of this conversation are answered: send a new one",
+            code="nothing_to_answer",
         )
     return Plan(parent_id=facts.last_asked)
 

@@ -10,41 +10,29 @@ compacted gives instead the first event, a snapshot of the messages, and the ter
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Final, Protocol, Self, final
+from typing import Final, Self, final
 
 from llmkeep.service.interfaces import Store
 from llmkeep.service.records import Frame, Run
 
-from .events import ended, serialised
 from .live_run import LiveRun
 from .snapshot import snapshot
 from .tail import BATCH_CHARACTERS
-
-logger = logging.getLogger(__name__)
+from .watching import Watcher
 
 #: Events that are read from the store at a time: as many as make a batch of the usual size.
 FIRST_PAGE: Final = 32
 LARGEST_PAGE: Final = 512
 
 
-class ReaderWatch(Protocol):
-    """Who counts readers."""
-
-    def reader_opened(self) -> None:
-        """One more."""
-
-    def reader_closed(self) -> None:
-        """One fewer."""
-
-
 @final
 class Reader:
     """Follows one run: an asynchronous context manager, and an iterator of batches of frames.
 
-    Leaving it is what `on_disconnect` is about; it never waits.
+    Leaving it is what `on_disconnect` is about; it never waits. Reading raises what the store
+    raises: that is no end of the run, and who reads from the same number on misses nothing.
 
     Args:
         store: where older events are.
@@ -53,7 +41,7 @@ class Reader:
         after: the number of the last event that the reader has; 0: none.
         is_starter: whether it is the connection of the request that started the run.
         mend: brings a run to its end that could not be stored; gives its last events.
-        watch: told of the reader.
+        watcher: told of the reader.
     """
 
     def __init__(
@@ -65,14 +53,14 @@ class Reader:
         after: int,
         is_starter: bool,
         mend: Callable[[], Awaitable[Sequence[Frame]]],
-        watch: ReaderWatch,
+        watcher: Watcher,
     ) -> None:
         self._store: Final = store
         self._run: Final = run
         self._live: Final = live
         self._is_starter: Final = is_starter
         self._mend: Final = mend
-        self._watch: Final = watch
+        self._watcher: Final = watcher
         self._number = after
         self._page = FIRST_PAGE
         self._is_done = False
@@ -80,7 +68,7 @@ class Reader:
 
     async def __aenter__(self) -> Self:
         self._is_inside = True
-        self._watch.reader_opened()
+        self._watcher.reader_opened()
         if self._live is not None:
             self._live.attendance.came(is_starter=self._is_starter)
         return self
@@ -93,7 +81,7 @@ class Reader:
     ) -> None:
         if self._is_inside:
             self._is_inside = False
-            self._watch.reader_closed()
+            self._watcher.reader_closed()
             if self._live is not None:
                 self._live.attendance.left(is_starter=self._is_starter)
 
@@ -114,14 +102,12 @@ class Reader:
             await self._live.tail.more(self._number)
             frames = self._live.tail.behind(self._number)
             if frames is not None:
-                return frames
-        try:
-            return await self._stored()
-        except Exception:
-            # A stream that just ends would count as a success. It keeps the number it has: who
-            # comes again with that number goes on from there.
-            logger.exception("a run cannot be read")
-            return [Frame(self._number, serialised(ended("unread")), is_terminal=True)]
+                return frames or self._end_for_one_ahead(self._live.tail.end)
+        return await self._stored()
+
+    def _end_for_one_ahead(self, end: Frame | None) -> Sequence[Frame]:
+        """The terminal frame, for a reader that says it has more events than there are."""
+        return [end] if end is not None and end.number < self._number else ()
 
     def _told(self, frames: Sequence[Frame]) -> Sequence[Frame]:
         if not frames or frames[-1].is_terminal:
@@ -136,7 +122,9 @@ class Reader:
         size = sum(len(frame.data) for frame in frames) or 1
         self._page = min(LARGEST_PAGE, 1 + BATCH_CHARACTERS * len(frames) // size)
         if not frames and self._live is None:
-            return await self._mended()
+            last = await self._store.events(self._run, after=self._run.last_event - 1, limit=1)
+            end = last[-1] if last and last[-1].is_terminal else None
+            return self._end_for_one_ahead(end) if end is not None else await self._mended()
         if frames and frames[0].number > self._number + 1:
             return await self._compacted(frames)
         is_first_of_two = len(frames) == 2 and frames[1].number > frames[0].number + 1

@@ -39,14 +39,22 @@ logger = logging.getLogger(__name__)
 _PAGE: Final = 500
 
 
-async def recover(store: Store, placer: Placer, now: Callable[[], datetime]) -> int:
-    """End all runs that a process before this one has left; gives how many there were."""
+async def recover(store: Store, placer: Placer, now: Callable[[], datetime]) -> Sequence[Run]:
+    """End all runs that a process before this one has left; gives those that have none yet.
+
+    One that cannot be brought to its end is no reason not to serve the others.
+    """
     left = await store.unfinished_runs()
-    for run in left:
-        await mend(store, placer, run, now)
     if left:
         logger.warning("%d runs were cut by the end of the server before", len(left))
-    return len(left)
+    remaining: list[Run] = []
+    for run in left:
+        try:
+            await mend(store, placer, run, now)
+        except Exception:
+            logger.exception("run %s cannot be brought to its end", run.run_id)
+            remaining.append(run)
+    return remaining
 
 
 async def mend(
@@ -97,7 +105,11 @@ class _Ending:
         """Fold what it has told; the rows of that are stored."""
         while frames := await store.events(self._run, after=self._number, limit=_PAGE):
             for frame in frames:
-                event = told.parsed(frame.data)
+                try:
+                    event = told.parsed(frame.data)
+                except ValueError:  # of another version of the protocol, or damaged
+                    logger.exception("event %d cannot be read", frame.number)
+                    continue
                 self._fold.take(event)
                 if isinstance(event, RunFinishedEvent | RunErrorEvent):
                     self.end = event

@@ -26,7 +26,7 @@ async def snapshot(store: Store, run: Run) -> str:
     if thread is None:
         return serialised(MessagesSnapshotEvent(messages=[]))
     messages = await store.messages(thread)
-    path = _path(messages, _last_of(run, messages))
+    path = _with_answers(_path(messages, _last_of(run, messages)), messages)
     return serialised(MessagesSnapshotEvent(messages=[told(each) for each in path]))
 
 
@@ -47,6 +47,17 @@ def _path(messages: Sequence[Message], message_id: str | None) -> Sequence[Messa
         path.append(message)
         message_id = message.parent_id
     return path[::-1]
+
+
+def _with_answers(path: Sequence[Message], messages: Sequence[Message]) -> Sequence[Message]:
+    """The path, with the answers to its calls that hang elsewhere: behind their calls."""
+    on_path = {each.message_id for each in path}
+    beside = [each for each in messages if each.message_id not in on_path and each.tool_call_id]
+    whole: list[Message] = []
+    for message in path:
+        calls = {call.id for call in message.calls}
+        whole += [message, *(each for each in beside if each.tool_call_id in calls)]
+    return whole
 
 
 def told(message: Message) -> ToldMessage:

@@ -40,6 +40,15 @@ class Tail:
         """Whether that is the terminal one."""
         return self._is_over
 
+    @property
+    def end(self) -> Frame | None:
+        """The terminal event, once there is one."""
+        return self._frames[-1] if self._is_over else None
+
+    def __repr__(self) -> str:
+        first = self._last - len(self._frames) + 1
+        return f"<Tail {first}..{self._last}, {len(self._waiting)} waiting>"
+
     def publish(self, frames: Sequence[Frame]) -> None:
         """These are stored, and may be told."""
         if self._is_over or not frames:
