@@ -135,7 +135,7 @@ async def test_message_that_cannot_be_delivered_is_delivered_when_it_can(
     await tab.page.context.set_offline(True)
     provider.say(Text("Got it."))
     await tab.say("Can you hear me?")
-    await expect(tab.page.get_by_text(LOST)).to_be_visible()
+    await expect(tab.page.get_by_text("The server does not answer.")).to_be_visible()
     await picture(tab.page, "connection-sending")
 
     await tab.page.context.set_offline(False)

@@ -157,6 +157,7 @@ export const en = {
       others: "It goes on when the other calls have been decided on.",
     },
     lost: "The connection was lost. Connecting again; the answer goes on meanwhile.",
+    unsent: "The server does not answer. Your message is sent as soon as it does.",
     refused: "The message was not sent",
     dismiss: "Dismiss",
     loadFailed: "The conversation could not be loaded",

@@ -173,6 +173,7 @@ export const zh: Texts = {
       others: "其他调用也决定后才会继续。",
     },
     lost: "连接已断开，正在重新连接；回答仍在继续。",
+    unsent: "服务器没有响应，恢复后会立即发送你的消息。",
     refused: "消息没有发出",
     dismiss: "关闭",
     loadFailed: "对话加载失败",

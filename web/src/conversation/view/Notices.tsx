@@ -8,13 +8,14 @@ export function Notices() {
   const text = useTexts().conversation;
   const conversation = useConversation();
   const isLost = useSnapshot((snapshot) => snapshot.isLost);
+  const isUnsent = useSnapshot(({ view }) => view.live?.phase === "sending");
   const refusal = useSnapshot((snapshot) => snapshot.refusal);
   return (
     <>
       <div role="status">
         {isLost && (
           <p className={styles.lost}>
-            <Spinner /> {text.lost}
+            <Spinner /> {isUnsent ? text.unsent : text.lost}
           </p>
         )}
       </div>
