@@ -114,3 +114,24 @@ async def test_nothing_is_left(serve: Serve, agent: Agent):
 
     assert asyncio.all_tasks() == before
     assert agent.running == 0
+
+
+async def test_a_request_that_the_store_holds_up(
+    serve: Serve, store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    """The drain does not wait for it longer than for a run; it is refused."""
+    entered = asyncio.Event()
+
+    async def hang(*_: object, **__: object) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    async with serve(patience=0.02) as runs:
+        monkeypatch.setattr(store, "open_thread", hang, raising=False)
+        starting = asyncio.create_task(runs.start(USER, request("r1", "m1")))
+        await entered.wait()
+        await runs.drain(0.0)
+        with pytest.raises(Unavailable) as refused:
+            await starting
+
+    assert refused.value.code == "draining"

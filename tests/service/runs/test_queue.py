@@ -125,7 +125,8 @@ async def test_reject_waits_for_a_run_that_is_just_ending(runs: Runs, store: Sto
     await runs.cancel(USER, "t", "r1", wait=False)
     await store.held.wait()
     asking = asyncio.create_task(runs.start(USER, request("r2", "m2", multitask_strategy="reject")))
-    await asyncio.sleep(0.02)
+    while runs.count(USER) != 2:  # it has its place, and waits
+        await asyncio.sleep(0)
     assert not asking.done()
     store.hold.set()
     store.hold = None

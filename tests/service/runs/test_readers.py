@@ -221,3 +221,19 @@ async def test_a_tail_wakes_all_who_wait():
     assert followed.behind(0) == [Frame(1, "{}"), Frame(2, "{}", is_terminal=True)]
     assert followed.behind(2) == ()
     assert not followed._waiting
+
+
+async def test_r3_a_reader_that_is_ahead_waits_for_what_follows():
+    """An event that it has already does not wake it for nothing: that would look like the end."""
+    followed = Tail()
+    waiting = asyncio.create_task(followed.more(1))
+    await asyncio.sleep(0)
+    followed.publish([Frame(1, "{}")])
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    followed.publish([Frame(2, "{}")])
+    await waiting
+
+    assert followed.behind(1) == [Frame(2, "{}")]
+    assert repr(followed) == "<Tail 1..2, 0 waiting>"

@@ -105,9 +105,10 @@ async def test_r8_a_starter_that_never_comes_is_gone(
 
 
 async def test_r8_whoever_asks_is_gone_before_the_run_is_there(
-    runs: Runs, store: Store, agent: Agent
+    runs: Runs, store: Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ):
-    """The run that is in the store all the same is stopped."""
+    """The run that is in the store all the same is stopped, and at once."""
+    monkeypatch.setattr(manager, "STARTER_PATIENCE", 1000.0)
     added = asyncio.Event()
     go_on = asyncio.Event()
     add_run = store.add_run

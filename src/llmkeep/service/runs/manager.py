@@ -188,11 +188,7 @@ class Runs:
         and what `plan` and `Handlers.name` raise.
         """
         if self._is_draining:
-            raise Unavailable(
-                "the server is shutting down: send it again in a moment",
-                code="draining",
-                headers={"Retry-After": "5"},
-            )
+            raise _draining()
         # In a task: whoever asks may be gone in the middle, and a run that is in the store must
         # come to its end.
         self._counts[user] += 1
@@ -202,6 +198,8 @@ class Runs:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
+            if task.cancelled():  # it took longer than the server had
+                raise _draining() from None
             task.add_done_callback(self._started_for_nobody)
             raise
 
@@ -409,6 +407,14 @@ def _same(run: Run, asked: RunRequest) -> Run:
             "this run id was used for another request: choose a new one", code="run_exists"
         )
     return run
+
+
+def _draining() -> Unavailable:
+    return Unavailable(
+        "the server is shutting down: send it again in a moment",
+        code="draining",
+        headers={"Retry-After": "5"},
+    )
 
 
 def _busy(line: Line) -> Conflict:
