@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,6 +153,23 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path, scripted_server: 
             with pytest.raises(httpx.TransportError):
                 await stream.rest()
         assert service.wait() == -signal.SIGTERM
+
+
+def test_it_ends_in_order_where_nobody_reads_what_it_prints(tmp_path: Path) -> None:
+    """As behind `llmkeep serve | head -4`: the signal that ends it tells nobody, and still does."""
+    command = [sys.executable, "-m", "llmkeep.cli", "serve", "--port", "0"]
+    options = ["--data-dir", str(tmp_path / "data"), "--model", "openai:gpt-5-mini"]
+    environment = {**os.environ, "OPENAI_API_KEY": "not-a-key"}
+    process = subprocess.Popen(
+        [*command, *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    with process:
+        while b"http://" not in process.stdout.readline():
+            pass
+        process.stdout.close()
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
 
 
 async def _until_gone(receive: Any) -> None:

@@ -176,9 +176,9 @@ class Ending:
         os.kill(os.getpid(), number)
 
     async def _drain(self) -> None:
-        print("llmkeep: ending; runs under way get a moment", flush=True)
         self._service.begin_drain()
         try:
+            _say("ending; runs under way get a moment")
             await self._service.runs.drain(self._service.settings.drain_seconds)
         finally:
             self._server.should_exit = True
@@ -220,8 +220,10 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Who does not read keeps nobody waiting.
         late = asyncio.get_running_loop().call_later(self._last_words, self._drop_all)
-        await super().shutdown(sockets)
-        late.cancel()
+        try:
+            await super().shutdown(sockets)
+        finally:
+            late.cancel()
 
     @override
     @contextlib.contextmanager
@@ -256,4 +258,10 @@ def _tell(picked: Pick, listener: socket.socket) -> None:
     if picked.is_demonstration:
         print(DEMONSTRATION, file=sys.stderr)
     for line in lines:
+        _say(line)
+
+
+def _say(line: str) -> None:
+    """Tell whoever has started it; that nobody reads any more is no reason to end."""
+    with contextlib.suppress(OSError, ValueError):
         print(f"llmkeep: {line}", flush=True)

@@ -74,16 +74,17 @@ async def test_it_is_cleared(client: Client, scripted: Scripted) -> None:
     assert row["builds"] == 2
 
 
-async def test_clearing_is_for_administrators(start: Start) -> None:
-    """Others are refused, and nothing is dropped."""
+async def test_the_keep_is_for_administrators(start: Start) -> None:
+    """Others are refused, and nothing is shown or dropped."""
     ada_token, bob_token = TOKENS
     async with (
         start(sign_in="token", tokens=TOKENS) as app,
         Client(app.address, ada_token) as ada,
         Client(app.address, bob_token) as bob,
     ):
-        with pytest.raises(Refused) as error:
-            await bob.json("POST", "/api/cache/clear", json={})
-        assert (error.value.status, error.value.problem["code"]) == (403, "forbidden")
+        for method, path in (("GET", ""), ("GET", "/stream"), ("POST", "/clear")):
+            with pytest.raises(Refused) as error:
+                await bob.json(method, f"/api/cache{path}", json={} if path == "/clear" else None)
+            assert (error.value.status, error.value.problem["code"]) == (403, "forbidden")
         assert await ada.json("POST", "/api/cache/clear", json={}) == {"cleared": 0}
-        assert await bob.json("GET", "/api/cache")
+        assert await ada.json("GET", "/api/cache")

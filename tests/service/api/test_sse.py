@@ -86,7 +86,7 @@ async def test_events_end_in_line_feeds_and_have_their_number() -> None:
 
     async with served(app) as server, httpx.AsyncClient(trust_env=False) as client:
         answer = await client.get(address_of(server))
-    assert answer.content == (PING + b'id: 1\ndata: {"n":1}\n\n' + b'id: 2\ndata: {"n":2}\n\n')
+    assert answer.content == (PING + b'data: {"n":1}\nid: 1\n\n' + b'data: {"n":2}\nid: 2\n\n')
     assert answer.headers["content-type"].partition(";")[0] == "text/event-stream"
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-accel-buffering"] == "no"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Final
 
 from fastapi import APIRouter
 from fastapi.sse import format_sse_event
 
 from .documented import problems
-from .parts import Administrator, CountedUser, Parts, Service, User
+from .parts import Administrator, CountedUser, Parts, Service
 from .schemas import CacheCleared, CacheNow
 from .sse import EventStream
 
@@ -21,9 +21,9 @@ INTERVAL: Final = 1.0
 router: Final = APIRouter(prefix="/api/cache", tags=["cache"])
 
 
-@router.get("", operation_id="read_cache", responses=problems())
-async def read_cache(service: Parts, _who: User) -> CacheNow:
-    """All caches of the process, and a row for each instance."""
+@router.get("", operation_id="read_cache", responses=problems(403))
+async def read_cache(service: Parts, _administrator: Administrator) -> CacheNow:
+    """All caches of the process, and a row for each instance; for administrators."""
     return service.board.now()
 
 
@@ -32,9 +32,9 @@ async def read_cache(service: Parts, _who: User) -> CacheNow:
     operation_id="stream_cache",
     status_code=200,
     response_class=EventStream,
-    responses=problems(),
+    responses=problems(403),
 )
-async def stream_cache(service: Parts, _who: User) -> EventStream:
+async def stream_cache(service: Parts, _administrator: Administrator) -> EventStream:
     """The same, about each second, for as long as somebody listens."""
     return EventStream(_looks(service), drop=service.drop_connection)
 
@@ -49,10 +49,11 @@ async def clear_cache(
 
 @asynccontextmanager
 async def _looks(service: Service) -> AsyncIterator[AsyncIterator[Iterable[bytes]]]:
-    async def each() -> AsyncIterator[Iterable[bytes]]:
+    async def each() -> AsyncGenerator[Iterable[bytes]]:
         while not service.draining.is_set():
             yield [format_sse_event(data_str=service.board.now().model_dump_json())]
             with suppress(TimeoutError):
                 await asyncio.wait_for(service.draining.wait(), INTERVAL)
 
-    yield each()
+    async with aclosing(each()) as looks:
+        yield looks

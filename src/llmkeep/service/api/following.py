@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from ag_ui.core import RunErrorEvent
@@ -36,15 +36,19 @@ def follow(
 
     @asynccontextmanager
     async def batches() -> AsyncIterator[AsyncIterator[Iterable[bytes]]]:
-        async with service.runs.read(run, after=after, is_starter=is_starter) as reader:
-            yield _told(reader, translator(protocol_version))
+        async with (
+            service.runs.read(run, after=after, is_starter=is_starter) as reader,
+            # Closed before the reader is left, also where a stream is cut off in its middle.
+            aclosing(_told(reader, translator(protocol_version))) as told,
+        ):
+            yield told
 
     return EventStream(batches(), drop=service.drop_connection)
 
 
 async def _told(
     reader: AsyncIterable[Sequence[Frame]], translate: Translation | None
-) -> AsyncIterator[Iterable[bytes]]:
+) -> AsyncGenerator[Iterable[bytes]]:
     """What the reader gets, encoded. Where that fails it is told so, and not just cut off.
 
     What is told then is no event of the run, and has no number: the run may well go on.

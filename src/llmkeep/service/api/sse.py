@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, final
 
 import anyio
-from fastapi.sse import KEEPALIVE_COMMENT
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -37,8 +37,8 @@ Batches = AbstractAsyncContextManager[AsyncIterable[Iterable[bytes]]]
 
 
 def encoded(frames: Iterable[Frame]) -> Iterator[bytes]:
-    """Each frame as an event, made when it is sent. Its data is JSON, which has no line ends."""
-    return (f"id: {each.number}\ndata: {each.data}\n\n".encode() for each in frames)
+    """Each frame as an event, made when it is sent."""
+    return (format_sse_event(data_str=each.data, id=str(each.number)) for each in frames)
 
 
 @final
