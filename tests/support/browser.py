@@ -41,7 +41,7 @@ PATIENCE = 15_000
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 860}
 
-_FLAGS = [
+FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -65,7 +65,7 @@ async def running_browser() -> AsyncIterator[Browser]:
     """A browser; ends with the block."""
     expect.set_options(timeout=PATIENCE)
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium(), args=_FLAGS)
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         try:
             yield browser
         finally:
