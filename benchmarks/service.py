@@ -26,6 +26,8 @@ from typing import Any, Final
 from .harness import Report, Spread, Table, Verdict, quick_from_arguments, ratio
 from .provider import KEY, MODEL, TOKENS, provider
 
+#: Seconds after which a server counts as stuck.
+LIMIT: Final = 30.0
 #: How many ask at once.
 CLIENTS: Final = 50
 #: The tools of every agent here.
@@ -42,6 +44,8 @@ OURS: Final = "(d) llmkeep serve"
 #: Turns of one round, and at how many at once.
 TURNS: Final = {PASS: 200, HAND: 200, EACH: 50, OURS: 200}
 
+#: Limits of one user that would end the measurement.
+_LIMITS: Final = ("REQUESTS_PER_MINUTE", "CONCURRENT_RUNS")
 _TOKEN: Final = b"token "
 _numbers = count()
 
@@ -88,6 +92,7 @@ def _started(command: list[str], environment: dict[str, str]) -> Iterator[Server
         [sys.executable, *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # a log of requests, which ours writes and pays for
         text=True,
         env={**os.environ, **environment},
     ) as process:
@@ -101,6 +106,10 @@ def _started(command: list[str], environment: dict[str, str]) -> Iterator[Server
                 raise RuntimeError(f"{' '.join(command)} did not start")
         finally:
             process.terminate()
+            try:
+                process.wait(LIMIT)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 @contextmanager
@@ -128,10 +137,6 @@ def _ours(folder: Path, environment: dict[str, str]) -> Any:
     }
     command = ["-m", "llmkeep.cli", "serve", "--host", "127.0.0.1", "--port", "0"]
     return _started(command, {**environment, **more})
-
-
-#: Limits of one user that would end the measurement.
-_LIMITS: Final = ("REQUESTS_PER_MINUTE", "CONCURRENT_RUNS")
 
 
 # --- those who ask ---
@@ -180,9 +185,8 @@ async def _ask(server: Server, turns: int, at_once: int) -> list[float]:
         while next(left) < turns:
             found.append(await _turn(reader, writer))
         writer.close()
-        await writer.wait_closed()
 
-    async with asyncio.TaskGroup() as group:
+    async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
         for _ in range(at_once):
             group.create_task(one())
     return found

@@ -23,9 +23,12 @@ from tests.support.scripted_signal import PATIENCE
 from tests.support.service import ROOT, Service
 
 
-def pace(tokens: int, gap: float, size: int = 0) -> str:
-    """What to say for so many tokens, `gap` seconds apart, of at least `size` characters each."""
-    return json.dumps({"tokens": tokens, "gap": gap, "size": size})
+def pace(tokens: int, gap: float, *, size: int = 0, together: int = 1) -> str:
+    """What to say for so many tokens, `gap` seconds apart, of at least `size` characters each.
+
+    `together`: the first comes when so many have asked.
+    """
+    return json.dumps({"tokens": tokens, "gap": gap, "size": size, "together": together})
 
 
 @contextmanager
@@ -114,6 +117,20 @@ _USAGE = {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20}
 _TAIL = _part({}, "stop", usage=_USAGE) + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
 
+_waiting: list[asyncio.Future[None]] = []
+
+
+async def _meet(number: int) -> None:
+    """Wait until so many are here."""
+    _waiting.append(asyncio.get_running_loop().create_future())
+    if len(_waiting) < number:
+        await _waiting[-1]
+        return
+    for each in _waiting:
+        each.set_result(None)
+    _waiting.clear()
+
+
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while True:
@@ -122,6 +139,8 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
             body = json.loads(await reader.readexactly(int(length.split(b"\r\n", 1)[0])))
             wanted = json.loads([m for m in body["messages"] if m["role"] == "user"][-1]["content"])
             writer.write(_HEAD + _part({"role": "assistant", "content": ""}))
+            if wanted["together"] > 1:
+                await _meet(wanted["together"])
             for number in range(wanted["tokens"]):
                 await asyncio.sleep(wanted["gap"])
                 writer.write(_part({"content": f"token{number} ".ljust(wanted["size"])}))

@@ -74,7 +74,8 @@ async def wave(service: Service, streams: int, tokens: int, *, gap: float = GAP)
     begin = processor_seconds(service.pid)
 
     async def one(client: Client, index: int) -> None:
-        async with client.post(run_input(new_id("t"), pace(tokens, gap))) as stream:
+        said = pace(tokens, gap, together=streams)
+        async with client.post(run_input(new_id("t"), said)) as stream:
             async for told in stream:
                 found.tokens[index] += told.kind == "TEXT_MESSAGE_CONTENT"
             assert stream.ended, "a stream merely ended"

@@ -18,5 +18,5 @@ async def test_two_hundred_streams_at_once(tmp_path: Path):
         found = await wave(service, streams=200, tokens=20, gap=0.05)
         await nothing_open(service.port)
 
-        assert found.share > 0.1  # each had some of it when the first was done
+        assert found.share > 0.5  # each had most of it when the first was done
         assert service.is_running
