@@ -5,6 +5,7 @@
     fold        events into messages (pure)               events     our own events (pure)
     journal     all runs' writes in few transactions      recovery   the end of runs that have none
     readers     following a run; `tail`, `snapshot`       attendance who still wants a run
+    mending     runs that could not be stored             titles     what a thread is called (pure)
     compat      what older clients are told               manager    `Runs`: all of it
 
 What is promised, and where each promise is kept:

@@ -13,10 +13,11 @@ from typing import Final, Self, final
 
 from llmkeep.service.errors import Conflict, NotFound, Unavailable
 from llmkeep.service.interfaces import Store
-from llmkeep.service.records import UNFINISHED, Frame, Run, RunRequest, Thread
+from llmkeep.service.records import UNFINISHED, Run, RunRequest, Thread
 
 from .journal import Journal
 from .live_run import PATIENCE, Handlers, LiveRun, Surroundings
+from .mending import Mender, RunKey, key_of
 from .placing import Placed, Placer
 from .queueing import Line, Lines
 from .readers import Reader
@@ -29,14 +30,10 @@ logger = logging.getLogger(__name__)
 #: Seconds that `reject` waits for a run that is just ending.
 REJECT_PATIENCE: Final = 2.0
 
-#: Seconds between two tries to bring runs to their end that could not be stored.
-MEND_INTERVAL: Final = 30.0
-
 #: Seconds in which the connection of a request has to begin to read its run.
 STARTER_PATIENCE: Final = 10.0
 
 ThreadKey = tuple[str, str]
-RunKey = tuple[str, str, str]
 
 
 def _utc_now() -> datetime:
@@ -82,10 +79,7 @@ class Runs:
         self._live: Final[dict[RunKey, LiveRun]] = {}
         self._counts: Final[Counter[str]] = Counter()
         self._starting: Final[dict[asyncio.Task[Run], RunKey]] = {}
-        #: Runs that could not be stored, and so have no end in the store.
-        self._unstored: Final[dict[RunKey, Run]] = {}
-        self._mending: Final = asyncio.Lock()
-        self._mender: asyncio.Task[None] | None = None
+        self._unstored: Final = Mender(lambda run: mend(store, self._placer, run, now))
         self._is_draining = False
         self._shared: Final = Surroundings(
             handlers=handlers,
@@ -102,8 +96,7 @@ class Runs:
         )
 
     async def __aenter__(self) -> Self:
-        for run in await recover(self._store, self._placer, self._now):
-            self._leave_unstored(run)
+        self._unstored.add(await recover(self._store, self._placer, self._now))
         self._journal.start()
         return self
 
@@ -123,7 +116,7 @@ class Runs:
         try:
             await self.drain(0.0)
         finally:
-            self._end_of_mending()
+            await self._unstored.close()
             await self._journal.close()
 
     # --- looking -----------------------------------------------------------------------------
@@ -152,7 +145,7 @@ class Runs:
         key = user, thread_id, run_id
         while (live := self._live.get(key)) is None:
             try:
-                await self._mend(key)
+                await self._unstored.mend(key)
             except Exception:  # it is looked at as it is
                 logger.exception("run %s cannot be brought to its end", run_id)
             run = await self._store.run(user, thread_id, run_id)
@@ -169,10 +162,10 @@ class Runs:
         return Reader(
             self._store,
             run,
-            self._live.get(_key(run)),
+            self._live.get(key_of(run)),
             after=after,
             is_starter=is_starter,
-            mend=lambda: self._mend(_key(run)),
+            mend=lambda: self._unstored.mend(key_of(run)),
             watcher=self._watcher,
         )
 
@@ -210,7 +203,7 @@ class Runs:
 
     def _started_for_nobody(self, task: asyncio.Task[Run]) -> None:
         if not task.cancelled() and task.exception() is None:
-            live = self._live.get(_key(task.result()))
+            live = self._live.get(key_of(task.result()))
             if live is not None:
                 live.attendance.starter_is_late()
 
@@ -233,7 +226,7 @@ class Runs:
 
     async def _enter(self, line: Line, user: str, asked: RunRequest, model: str) -> Run | None:
         """Join the line, at its entrance; None: the run that is in the way is just ending."""
-        await self._mend_thread(user, asked.thread_id)
+        await self._unstored.mend_thread(user, asked.thread_id)
         was_busy = bool(line.runs)
         thread = await self._store.thread(user, asked.thread_id, deleted=True)
         if thread is not None:
@@ -273,7 +266,7 @@ class Runs:
         # Not suspended from here on: it is in the store, so it must live.
         before = [*line.runs]
         live = LiveRun(run, asked, thread, placed, self._shared)
-        self._live[_key(run)] = live
+        self._live[key_of(run)] = live
         self._counts[user] += 1
         line.join(live)
         if supersedes:
@@ -298,7 +291,7 @@ class Runs:
         Raises NotFound.
         """
         run = await self.find(user, thread_id, run_id)
-        live = self._live.get(_key(run))
+        live = self._live.get(key_of(run))
         if live is None:
             return run
         live.stop(code)
@@ -339,8 +332,8 @@ class Runs:
     def _ended(self, live: LiveRun) -> None:
         run = live.record
         if live.is_unstored:
-            self._leave_unstored(run)
-        del self._live[_key(run)]
+            self._unstored.add([run])
+        del self._live[key_of(run)]
         self._uncount(run.user)
         self._lines.leave((run.user, run.thread_id), live)
 
@@ -349,56 +342,10 @@ class Runs:
         if not self._counts[user]:
             del self._counts[user]
 
-    # --- runs that could not be stored -------------------------------------------------------
-
     async def _place(self, run: Run, asked: RunRequest) -> Placed:
         """Where a run hangs, at its turn."""
-        await self._mend_thread(run.user, run.thread_id)
+        await self._unstored.mend_thread(run.user, run.thread_id)
         return await self._placer.at_turn(run, asked)
-
-    async def _mend_thread(self, user: str, thread_id: str) -> None:
-        """Bring those of a thread to their end, before anything is said behind them."""
-        for key in [key for key in self._unstored if key[:2] == (user, thread_id)]:
-            await self._mend(key)
-
-    async def _mend(self, key: RunKey) -> Sequence[Frame]:
-        """Bring one to its end, now that the store may work again; gives its last events.
-
-        Raises what the store raises.
-        """
-        if key not in self._unstored:
-            return ()
-        async with self._mending:
-            run = self._unstored.get(key)
-            if run is None:
-                return ()
-            frames = await mend(self._store, self._placer, run, self._now)
-            del self._unstored[key]
-            return frames
-
-    def _leave_unstored(self, run: Run) -> None:
-        """It has no end in the store: somebody who looks at it, or time, brings it there."""
-        self._unstored[_key(run)] = run
-        if self._mender is None:
-            self._mender = asyncio.create_task(self._mend_all(), name="llmkeep mending")
-
-    async def _mend_all(self) -> None:
-        while self._unstored:
-            await asyncio.sleep(MEND_INTERVAL)
-            for key in [*self._unstored]:
-                try:
-                    await self._mend(key)
-                except Exception as error:
-                    logger.warning("run %s cannot be brought to its end: %r", key[2], error)
-        self._mender = None
-
-    def _end_of_mending(self) -> None:
-        if self._mender is not None:
-            self._mender.cancel()
-
-
-def _key(run: Run) -> RunKey:
-    return run.user, run.thread_id, run.run_id
 
 
 def _same(run: Run, asked: RunRequest) -> Run:
