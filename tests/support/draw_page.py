@@ -11,7 +11,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import ViewportSize, async_playwright, expect
 
 from tests.support.browser import FLAGS, ROOT, chromium
 from tests.support.scripted import Scripted
@@ -19,7 +19,7 @@ from tests.support.scripted_wire import Call, Text, Usage
 from tests.support.service import Service
 
 PICTURE = ROOT / "docs" / "page.png"
-SIZE = {"width": 1200, "height": 830}
+SIZE: ViewportSize = {"width": 1200, "height": 830}
 QUESTIONS = ("What is 17 % of 2,340, and what time is it in Tokyo?", "Keep that rate in mind.")
 ANSWER = """17 % of 2,340 is **397.8**. In Tokyo:
 
