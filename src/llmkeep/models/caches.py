@@ -117,9 +117,9 @@ class _Default:
                     cache = self.cache = ModelCache()
         return cache
 
-    def take(self) -> ModelCache | None:
+    def exchange(self, cache: ModelCache | None) -> ModelCache | None:
         with self._lock:
-            cache, self.cache = self.cache, None
+            cache, self.cache = self.cache, cache
         return cache
 
 
@@ -129,6 +129,14 @@ _default: Final = _Default()
 def default_cache() -> ModelCache:
     """The cache that all handles lease from; a new one when the last one was closed."""
     return _default.open()
+
+
+def exchange_default(cache: ModelCache | None) -> ModelCache | None:
+    """Make `cache` the default one (None: a new one with the next use); returns the one before.
+
+    For tests that want one of their own for a while. The one before is neither closed nor cleared.
+    """
+    return _default.exchange(cache)
 
 
 def stats() -> Stats:
@@ -143,14 +151,14 @@ def clear() -> None:
 
 def close(timeout: float | None = 30.0) -> None:
     """Close the default cache, waiting up to `timeout` seconds; the next use opens a new one."""
-    cache = _default.take()
+    cache = _default.exchange(None)
     if cache is not None:
         cache.close(timeout)
 
 
 async def aclose(timeout: float | None = 30.0) -> None:  # noqa: ASYNC109
     """`close` without blocking the loop."""
-    cache = _default.take()
+    cache = _default.exchange(None)
     if cache is not None:
         await cache.aclose(timeout)
 
