@@ -1,0 +1,133 @@
+"""What is watched during one test, and what the test is told."""
+
+from __future__ import annotations
+
+import gc
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+from .caches import OwnCaches
+from .clients import Client, ClientWatch
+from .leases import LeaseWatch
+from .places import Place
+
+#: Seconds that a lease gets to come back from another thread when its test has ended.
+GRACE = 1.0
+
+
+class Wanted(NamedTuple):
+    """What a test asked for."""
+
+    caches: bool = False
+    leaks: bool = False
+    loops: bool = False
+
+
+class LoopGuard:
+    """Reports clients that are used on a loop that did not open them; lives as long as a test.
+
+    The use itself raises `pytest.fail.Exception`, which no `except Exception` takes for a failure
+    of the network. What is in `misuses` when the test ends, since somebody swallowed it or it
+    happened on a thread, fails the test then.
+    """
+
+    def __init__(self, *, enabled: bool) -> None:
+        self.enabled: Final = enabled
+        #: What happened, in words. `clear()` it to forgive.
+        self.misuses: Final[list[str]] = []
+
+    def report(self, client: Client, where: Place, what: str) -> None:
+        """`client` is used, or closed, at `where`, on another loop than its own."""
+        if self.enabled:
+            import pytest
+
+            self.misuses.append(_misuse(client, where, what))
+            pytest.fail(self.misuses[-1], pytrace=False)
+
+
+class Watch:
+    """Everything that is watched for one test; lives as long as it runs, set-up included."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.guard: Final = LoopGuard(enabled=wanted.loops)
+        self.failed = False
+        self._wanted: Final = wanted
+        self._clients: Final = ClientWatch(self.guard.report)
+        self._leases: Final = LeaseWatch()
+        self._caches: Final = OwnCaches()
+        self._ended = False
+
+    def begin(self) -> None:
+        """Empty the caches and wrap what is to be wrapped."""
+        if self._wanted.caches or self._wanted.leaks:
+            self._caches.begin()
+        if self._wanted.leaks:
+            self._leases.begin()
+        if self._wanted.leaks or self._wanted.loops:
+            self._clients.begin()
+
+    @contextmanager
+    def lasting(self) -> Iterator[None]:
+        """What is made in this block belongs to a wider fixture, and outlives the test."""
+        before = self._clients.lasting
+        self._clients.lasting = self._leases.lasting = True
+        try:
+            yield
+        finally:
+            self._clients.lasting = self._leases.lasting = before
+
+    def finish(self) -> str | None:
+        """End the test's caches; what it leaked, in words. Unwraps nothing yet."""
+        leaks = None
+        if self._wanted.leaks and not self.failed:
+            leaks = _leaks(self._leases, self._clients)
+        if (self._wanted.caches or self._wanted.leaks) and not self._ended:
+            self._ended = True
+            with warnings.catch_warnings():
+                if leaks is not None:  # told already
+                    warnings.simplefilter("ignore", ResourceWarning)
+                self._caches.end(0.0 if leaks else GRACE)
+        return leaks
+
+    def end(self) -> None:
+        """Put back what was wrapped."""
+        self._clients.end()
+        self._leases.end()
+
+
+def _leaks(leases: LeaseWatch, clients: ClientWatch) -> str | None:
+    if leases.out() or any(client.may_be_leaked for client in clients.made):
+        gc.collect()  # what only the collector can return is dropped, what is gone is leaked
+    deadline = time.monotonic() + GRACE
+    while leases.out() and time.monotonic() < deadline:
+        time.sleep(0.005)  # between two looks: it may be on its way back on another thread
+    told = [f"a lease is still out, taken at\n  {place}" for place in leases.out()]
+    told += [
+        f"a lease was dropped without being returned, taken at\n  {place}"
+        for place in leases.dropped
+    ]
+    told += [
+        f"an HTTP client ({client.kind}) was dropped without being closed\n"
+        f"  made at {client.made}\n"
+        f"  used at {client.opened}"
+        for client in clients.leaked()
+    ]
+    return "\n".join(f"llmkeep: {each}" for each in told) or None
+
+
+def _misuse(client: Client, where: Place, what: str) -> str:
+    made = client.made or "a line that ran before anybody watched"
+    return (
+        f"llmkeep: an HTTP client ({client.kind}) was {what} on an event loop "
+        "that did not open it\n"
+        f"  made at {made}\n"
+        f"  opened at {client.opened}, on {client.loop_state}\n"
+        f"  {what} at {where}\n"
+        "Its connections belong to the loop that opened them: the request fails, or is sent, and "
+        "billed, twice.\n"
+        "Give every loop a client of its own, or the SDK one that all loops may share: "
+        "llmkeep.transports.async_client()."
+    )
