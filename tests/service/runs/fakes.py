@@ -60,14 +60,14 @@ def result(call_id: str, content: str = "done", status: str = "success") -> Even
     )
 
 
-def interrupted(call_id: str) -> Event:
+def interrupted(call_id: str) -> RunFinishedEvent:
     """The end of a run that waits for a person."""
     waiting = Interrupt(id=f"interrupt-{call_id}", reason="tool_call", tool_call_id=call_id)
     outcome = RunFinishedInterruptOutcome(interrupts=[waiting])
     return RunFinishedEvent(thread_id="t", run_id="r", outcome=outcome)
 
 
-def failed(message: str = "no luck", code: str = "failed") -> Event:
+def failed(message: str = "no luck", code: str = "failed") -> RunErrorEvent:
     return RunErrorEvent(message=message, code=code)
 
 

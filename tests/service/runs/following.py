@@ -43,7 +43,8 @@ def check(frames: list[Frame], after: int = 0) -> None:
 
 
 def event(frame: Frame) -> dict[str, Any]:
-    return json.loads(frame.data)
+    parsed: dict[str, Any] = json.loads(frame.data)
+    return parsed
 
 
 def types(frames: list[Frame]) -> list[str]:

@@ -153,7 +153,9 @@ async def test_what_the_agent_is_asked(runs: Runs, store: Store, agent: Agent):
     assert [set(turn.taken) for turn in turns] == [
         set(), set(), {"a2"}, {"m1", "a1", "m2", "a2", "a3"},
     ]  # fmt: skip
-    assert [m.id for m in await turns[2].load()] == ["m1", "a1", "m2"]
+    load = turns[2].load
+    assert load is not None
+    assert [m.id for m in await load()] == ["m1", "a1", "m2"]
     assert {m.message_id: m.parent_id for m in await messages(store)} == {
         "m1": None, "a1": "m1", "m2": "a1", "a2": "m2", "a3": "m2", "m3": None, "a4": "m3",
     }  # fmt: skip

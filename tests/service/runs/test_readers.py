@@ -108,7 +108,7 @@ async def test_a_run_leaves_memory_with_its_last_reader(runs: Runs):
     run = await runs.start(USER, request("r1", "m1"))
     reader = runs.read(run)
     async with reader:
-        live = weakref.ref(reader._live)  # type: ignore[arg-type]
+        live = weakref.ref(reader._live)
         async for _ in reader:
             pass
         await runs.cancel(USER, "t", "r1")

@@ -108,7 +108,8 @@ async def test_r2_the_next_message_brings_it_to_its_end(runs: Runs, store: Store
 async def test_r2_what_waits_behind_it_hangs_behind_it(runs: Runs, store: Store, agent: Agent):
     """A run that was in the line already: the one before is brought to its end at its turn."""
     gate = asyncio.Event()
-    agent.scripts = [[*text("a1", "Hm")[:2], gate.wait], text("b1", "again")]
+    hanging: list[Any] = [*text("a1", "Hm")[:2], gate.wait]
+    agent.scripts = [hanging, text("b1", "again")]
     first = await runs.start(USER, request("r1", "m1"))
     second = await runs.start(USER, request("r2", "m1", "m2"))
     await spoken(runs, first)

@@ -119,7 +119,7 @@ async def test_r8_whoever_asks_is_gone_before_the_run_is_there(
         await go_on.wait()
         return result
 
-    store.add_run = slowly  # type: ignore[method-assign]
+    store.add_run = slowly  # type: ignore[attr-defined]
     agent.scripts = [[asyncio.Event()]]
     asking = asyncio.create_task(runs.start(USER, request("r1", "m1")))
     await added.wait()
