@@ -1,0 +1,349 @@
+"""A storm: streams on threads and event loops at once, over an upstream that fails by plan, while
+models are invalidated, cleared and forked under them, with the books looked at all the while.
+
+    outcome = storm(seed=1)
+    assert not outcome.violations
+
+The same seed plays the same calls and the same faults. Not here: what a call does (`calls`), what
+the upstream does (`plan`, `upstream`), and what must hold of both (`verdict`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import llmkeep
+from llmkeep.models.providers import PROVIDERS
+from tests.chaos.calls import Told, acall, call, make_lines
+from tests.chaos.plan import chance
+from tests.chaos.verdict import books, judge, summary
+from tests.chaos.watched import Usage, adapters
+from tests.support.sockets import connections_to
+
+ROOT: Final = Path(__file__).parents[2]
+#: Seconds in which what must happen does, on a machine that has other things to do.
+PATIENCE: Final = 60.0
+#: Requests of forked children, told from all others.
+OF_CHILDREN: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many streams run at once, and how many calls each makes."""
+
+    threads: int = 24
+    loops: int = 4
+    tasks: int = 44
+    #: Each thread of the loops runs so many, one after another, and each task makes so many calls.
+    runs: int = 2
+    calls: int = 1
+    forks: int = 3
+
+    @property
+    def streams(self) -> int:
+        """At once."""
+        return self.threads + self.loops * self.tasks
+
+
+@dataclass
+class Outcome:
+    """What came of a storm."""
+
+    seed: int
+    seconds: float
+    calls: int
+    requests: int
+    faults: Counter[str]
+    endings: Counter[str]
+    samples: int
+    retirements: int
+    builds: int
+    violations: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """One line."""
+        return (
+            f"seed {self.seed}: {self.calls} calls, {self.requests} requests, {self.builds} "
+            f"builds, {self.retirements} retirements, {self.samples} samples, "
+            f"{self.seconds:.1f} s, {len(self.violations)} violations"
+        )
+
+
+class Storm:
+    """Everything that runs at once; lives as long as one storm."""
+
+    def __init__(self, seed: int, size: Size, port: int) -> None:
+        self.seed, self.size, self.port = seed, size, port
+        self.lines = make_lines(port)
+        self.told: list[Told] = []
+        self.violations: list[str] = []
+        self.samples = self.retirements = 0
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        """Until every call has ended."""
+        self._import_everything()
+        actors = [
+            *(self._thread(self._on_thread, number) for number in range(self.size.threads)),
+            *(self._thread(self._on_loops, number) for number in range(self.size.loops)),
+        ]
+        beside = [
+            self._thread(self._disturb),
+            self._thread(self._sample),
+            self._thread(self._fork),
+        ]
+        for thread in actors + beside:
+            thread.start()
+        for thread in actors:
+            self._join(thread)
+        self.over.set()
+        for thread in beside:
+            self._join(thread)
+
+    def _import_everything(self) -> None:
+        """A child forked while another thread imports a module can never import that itself."""
+        for number in range(900_000, 900_010):
+            self.told.append(call(self.seed, number, self.lines))
+            self.told.append(asyncio.run(acall(self.seed, number + 100, self.lines)))
+
+    def _join(self, thread: threading.Thread) -> None:
+        thread.join(PATIENCE)
+        if thread.is_alive():
+            self.violations.append(f"{thread.name} hangs")
+            faulthandler.dump_traceback(all_threads=True)
+
+    def _thread(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
+        def run() -> None:
+            try:
+                work(*arguments)
+            except BaseException:
+                self.violations.append(f"{work.__name__} raised: {traceback.format_exc()}")
+
+        return threading.Thread(target=run, name=f"chaos {work.__name__} {arguments}", daemon=True)
+
+    # --- callers ---
+
+    def _on_thread(self, number: int) -> None:
+        for turn in range(self.size.calls * self.size.runs):
+            self.told.append(call(self.seed, 100 * number + turn, self.lines))
+
+    def _on_loops(self, number: int) -> None:
+        """One event loop after another."""
+        for run in range(self.size.runs):
+            asyncio.run(self._on_loop(number * self.size.runs + run))
+
+    async def _on_loop(self, number: int) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._told_by_loop)
+        first = 10_000 + 1_000 * number
+        await asyncio.gather(*(self._task(first + n) for n in range(self.size.tasks)))
+        await self._no_task_left()
+        # These are left to the end of the loop.
+        numbers = range(first + 900, first + 904)
+        left = [asyncio.create_task(acall(self.seed, n, self.lines)) for n in numbers]
+        await asyncio.wait(left, timeout=chance(self.seed, "left", number).random() * 0.05)
+
+    async def _task(self, first: int) -> None:
+        for turn in range(self.size.calls):
+            self.told.append(await acall(self.seed, first + 100 * turn, self.lines))
+
+    async def _no_task_left(self) -> None:
+        gc.collect()
+        deadline = time.monotonic() + PATIENCE / 4
+        while (left := _other_tasks()) and time.monotonic() < deadline:
+            await asyncio.sleep(0.002)  # between two looks; the deadline decides
+        if left:
+            self.violations.append(f"tasks left over: {left}")
+
+    def _told_by_loop(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.violations.append(f"an event loop was told: {context}")
+
+    # --- what happens meanwhile ---
+
+    def _disturb(self) -> None:
+        """Invalidate and clear."""
+        draw = chance(self.seed, "disturb")
+        while not self.over.wait(draw.random() * 0.03):
+            if draw.random() < 0.2:
+                llmkeep.clear()
+            else:
+                draw.choice(self.lines).handle.invalidate()
+            self.retirements += 1
+
+    def _sample(self) -> None:
+        before = None
+        while not self.over.wait(0.002):
+            stats = llmkeep.stats()
+            self.violations += books(stats, before)
+            before = stats
+            self.samples += 1
+
+    def _fork(self) -> None:
+        draw = chance(self.seed, "fork")
+        for number in range(self.size.forks):
+            if self.over.wait(draw.random() * 0.3):
+                return
+            self.violations += in_child(lambda n=number: self._child(n))  # type: ignore[misc]
+
+    def _child(self, number: int) -> list[str]:
+        """What a forked child finds wrong."""
+        stats = llmkeep.stats()
+        found = [f"I9: a child begins with {stats}"] if any(vars(stats).values()) else []
+        first = OF_CHILDREN + 100 * number
+        told = [call(self.seed, first, self.lines)]
+
+        async def calls() -> None:
+            some = (acall(self.seed, first + n, self.lines) for n in range(1, 6))
+            told.extend(await asyncio.gather(*some))
+
+        asyncio.run(calls())
+        gc.collect()
+        found += judge(told, journal_of(self.port))
+        found += books(llmkeep.stats())
+        llmkeep.close(timeout=10)
+        return [f"in a forked child: {each}" for each in found + Usage.faults]
+
+
+def _other_tasks() -> set[asyncio.Task[Any]]:
+    return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+
+
+def in_child(work: Callable[[], list[str]]) -> list[str]:
+    """What `work` returns in a forked child; it must not hang."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        faulthandler.dump_traceback_later(PATIENCE / 2, exit=True)
+        try:
+            found = work()
+        except BaseException:
+            found = [f"a forked child raised: {traceback.format_exc()}"]
+        os.write(writing, json.dumps(found).encode()[:60_000])
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        text = pipe.read()
+    status = os.waitpid(child, 0)[1]
+    if status or not text:
+        return [f"a forked child hung or died (status {status})"]
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def upstream(seed: int) -> Iterator[int]:
+    """The port of an upstream in a process of its own."""
+    command = [sys.executable, "-m", "tests.chaos.upstream", str(seed)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            raise
+
+
+def journal_of(port: int) -> dict[str, Any]:
+    """What the upstream saw."""
+    for _ in range(1000):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/journal") as response:
+                return json.loads(response.read())["attempts"]  # type: ignore[no-any-return]
+        except OSError:  # it refuses connections now and then
+            time.sleep(0.01)
+    raise AssertionError("the upstream does not answer")
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether `condition()` comes to hold."""
+    deadline = time.monotonic() + PATIENCE / 4
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)  # between two looks; the deadline decides
+    return condition()
+
+
+def storm(seed: int, size: Size | None = None) -> Outcome:
+    """Run one storm and judge it."""
+    size = size or Size()
+    llmkeep.close()
+    Usage.known.clear()
+    Usage.faults.clear()
+    began = time.monotonic()
+    with upstream(seed) as port, _registered():
+        running = Storm(seed, size, port)
+        running.run()
+        violations = running.violations
+        journal = journal_of(port)
+        violations += judge(running.told, journal)
+        gc.collect()
+        violations += _at_rest(port)
+    violations += Usage.faults
+    seen = [attempt[0] for attempts in journal.values() for attempt in attempts]
+    return Outcome(
+        seed,
+        time.monotonic() - began,
+        len(running.told),
+        len(seen),
+        Counter(seen),
+        summary(running.told),
+        running.samples,
+        running.retirements,
+        len(Usage.known),
+        violations,
+    )
+
+
+@contextmanager
+def _registered() -> Iterator[None]:
+    before = dict(PROVIDERS)
+    for adapter in adapters():
+        llmkeep.models.register(adapter)
+    try:
+        yield
+    finally:
+        PROVIDERS.clear()
+        PROVIDERS.update(before)
+
+
+def _at_rest(port: int) -> list[str]:
+    """What is left when all calls have ended."""
+    found = []
+    if not eventually(lambda: not (llmkeep.stats().leased or llmkeep.stats().retired)):
+        found.append(f"I3: leases lost: {llmkeep.stats()}, {llmkeep.default_cache().snapshot()}")
+    entered = sum(each.entered for each in Usage.known)
+    stats = llmkeep.stats()
+    found += books(stats)
+    if stats.acquired < entered:
+        found.append(f"I13: {entered} calls, and {stats}")
+    llmkeep.close(timeout=10)
+    open_ones = [each for each in Usage.known if each.closes != 1]
+    if open_ones:
+        found.append(f"I4: {len(open_ones)} instances not closed once")
+    if not eventually(lambda: connections_to(port) == 0):
+        found.append(f"{connections_to(port)} connections left open")
+    return found

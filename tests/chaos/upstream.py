@@ -1,0 +1,202 @@
+"""A provider that fails in every way a network and a provider can, by plan.
+
+    python -m tests.chaos.upstream SEED      prints its port, serves until its input ends
+
+A process of its own: a child forked by the tests must not hold its sockets. It listens on
+loopback, closes its listener for a moment now and then (connections are refused), and plays to each
+attempt of a request the fault that `plan` says. The streamed formats and the error bodies are
+llmock's, an independent project; what it cannot do is on the socket: resets, lengths that are no
+numbers, silence, connections that close as they are used again. `GET /journal` tells what came.
+
+Not here: anything that is not streamed; TLS; HTTP/2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+
+from llmock.completion import Completion
+from llmock.simulation import build_error_response
+from llmock.streaming import anthropic_events, openai_chat_chunks, sse
+
+from tests.chaos.plan import MARK, RETRY_AFTER, STALL, Fault, answer, chance, fault_of
+
+#: Seconds: how long the listener stays open, and closed.
+OPEN, CLOSED = 0.4, 0.03
+
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+class _Gone(Exception):
+    """The connection is finished."""
+
+
+class Upstream:
+    """The server; lives as long as its process."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        #: For each request's number, its attempts: the fault, when it came, when it was answered.
+        self.attempts: dict[int, list[list[str | float]]] = {}
+        self.connections: set[asyncio.Task[None]] = set()
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, request after request."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.connections.add(task)
+        try:
+            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while True:
+                path, body = await _request(reader)
+                if path == b"/journal":
+                    await self._tell(writer)
+                else:
+                    await self._play(path, body, reader, writer)
+        except (_Gone, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client has gone, or the process ends
+        finally:
+            writer.close()
+            self.connections.discard(task)
+
+    async def _tell(self, writer: asyncio.StreamWriter) -> None:
+        journal = {"attempts": self.attempts, "connections": len(self.connections) - 1}
+        body = json.dumps(journal).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        await writer.drain()
+
+    async def _play(
+        self, path: bytes, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        mark = MARK.search(body)
+        assert mark is not None, body
+        number = int(mark[1])
+        attempts = self.attempts.setdefault(number, [])
+        fault = fault_of(self.seed, number, len(attempts) + 1)
+        attempt: list[str | float] = [fault.name, time.monotonic(), 0.0]
+        attempts.append(attempt)
+        draw = chance(self.seed, "play", number, len(attempts))
+        match fault:
+            case Fault.TOO_MANY | Fault.FAILED:
+                attempt[2] = time.monotonic()
+                writer.write(_refusal(path, 429 if fault is Fault.TOO_MANY else 500))
+            case Fault.RESET_BEFORE:
+                _reset(writer)
+            case Fault.CLOSED_BEFORE:
+                raise _Gone
+            case _:
+                async for part in _parts(path, number, fault, draw.randint(3, 6)):
+                    writer.write(part)
+                    await writer.drain()
+                    await asyncio.sleep(draw.choice((0, 0.001, 0.01)))
+                if fault is Fault.RESET_AMID:
+                    _reset(writer)
+                if fault is Fault.CLOSED_AFTER:
+                    await asyncio.sleep(draw.choice((0, 0.001, 0.005)))
+                if fault in (Fault.CLOSED_AFTER, Fault.CLOSED_AMID, Fault.BROKEN_CHUNK):
+                    raise _Gone
+        await writer.drain()
+
+
+async def _request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    lines = head.lower().split(b"\r\n")
+    length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
+    return head.split(b" ", 2)[1], await reader.readexactly(length)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    linger = struct.pack("ii", 1, 0)  # close at once, and tell so by a reset
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+    raise _Gone
+
+
+def _refusal(path: bytes, status: int) -> bytes:
+    response = build_error_response(_llmock_path(path), status, retry_after=RETRY_AFTER)
+    head = b"HTTP/1.1 %d Refused\r\n" % status
+    for name, value in response.raw_headers:
+        head += b"%b: %b\r\n" % (name, value)
+    return head + b"\r\n" + bytes(response.body)
+
+
+def _llmock_path(path: bytes) -> str:
+    return ("/anthropic" if path.endswith(b"/messages") else "") + path.decode()
+
+
+def _events(path: bytes, number: int) -> Iterator[bytes]:
+    said = Completion(answer(number), (), "stop", 5, 9)
+    if path.endswith(b"/messages"):
+        return anthropic_events(said, message_id=f"msg_{number}", model="chaos")
+    return openai_chat_chunks(said, completion_id=f"chatcmpl-{number}", model="chaos")
+
+
+def _failure(path: bytes) -> bytes:
+    error = {"type": "overloaded_error", "message": "Overloaded"}
+    if path.endswith(b"/messages"):
+        return sse({"type": "error", "error": error}, event="error")
+    return sse({"error": error})
+
+
+async def _parts(path: bytes, number: int, fault: Fault, middle: int) -> AsyncIterator[bytes]:
+    """What goes over the socket, up to where the fault ends it."""
+    if fault is Fault.STALL_BEFORE:
+        await asyncio.sleep(STALL)
+    yield _HEAD
+    if fault is Fault.SHREDDED:
+        whole = b"".join(map(_chunk, _events(path, number))) + b"0\r\n\r\n"
+        for start in range(0, len(whole), 53):
+            yield whole[start : start + 53]
+        return
+    for index, event in enumerate(_events(path, number)):
+        if index == middle:
+            match fault:
+                case Fault.STALL_AMID:
+                    await asyncio.sleep(STALL)
+                case Fault.RESET_AMID | Fault.CLOSED_AMID:
+                    return
+                case Fault.BROKEN_CHUNK:
+                    yield b"length\r\n"
+                    return
+                case Fault.ENDS_EARLY:
+                    break
+                case Fault.BROKEN_EVENT:
+                    yield _chunk(event[:-5] + b"\n\n")
+                case Fault.SAYS_FAILURE:
+                    yield _chunk(_failure(path))
+        yield _chunk(event)
+    yield b"0\r\n\r\n"
+
+
+def _chunk(event: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+async def _serve(seed: int) -> None:
+    upstream = Upstream(seed)
+    ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+    port = 0
+    while not ended.done():
+        # Its socket is made each time: only a closed listener refuses.
+        server = await asyncio.start_server(
+            upstream.connected, "127.0.0.1", port, backlog=512, reuse_address=True
+        )
+        if not port:
+            port = server.sockets[0].getsockname()[1]
+            print(port, flush=True)
+        await asyncio.wait([ended], timeout=OPEN)
+        server.close()
+        await asyncio.wait([ended], timeout=CLOSED)
+    for connection in list(upstream.connections):
+        connection.cancel()
+        await connection
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(int(sys.argv[1])))
