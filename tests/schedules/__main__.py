@@ -9,6 +9,7 @@ import argparse
 import sys
 
 from tests.schedules.explorer import explore, replay
+from tests.schedules.faults import FAULTS
 from tests.schedules.scenarios import THREE, TWO
 
 
@@ -21,7 +22,10 @@ def main() -> int:
     parser.add_argument("--fine", action="store_true", help="preempt at every look at a queue")
     parser.add_argument("--scenario", help="only this one")
     parser.add_argument("--replay", metavar="SEED", help="one schedule of --scenario")
+    parser.add_argument("--faults", action="store_true", help="what shows the hand-made faults")
     options = parser.parse_args()
+    if options.faults:
+        return show_faults()
     chosen = {2: TWO, 3: THREE}.get(options.actors, TWO + THREE)
     if options.scenario is not None:
         chosen = [each for each in chosen if each.__name__ == options.scenario]
@@ -42,6 +46,20 @@ def main() -> int:
             print(result.fault, flush=True)
             broken += 1
     return int(broken > 0)
+
+
+def show_faults() -> int:
+    """1 if a hand-made fault stays unseen."""
+    unseen = 0
+    for broken in FAULTS:
+        with broken.built_in():
+            result = explore(broken.scenario, broken.preemptions)
+        unseen += result.fault is None
+        print(
+            f"{broken.name}: {broken.preemptions} preemptions, schedule {result.schedules}, "
+            f"{result.fault or 'not seen'}"
+        )
+    return int(unseen > 0)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,12 @@ import gc
 import random
 import re
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from tests.schedules.scheduler import Choice, Scheduler, Step
@@ -77,12 +79,11 @@ def explore(
                 chosen = pick.randrange(len(todo))
                 todo[chosen], todo[-1] = todo[-1], todo[chosen]
             plan, fixed, spent = todo.pop()
-            steps, error = _run(seams, scenario, plan, fine=fine)
+            steps, fault = _run(seams, scenario, plan, fine=fine)
             schedules += 1
             choices = max(choices, len(steps))
-            if error is not None:
+            if fault is not None:
                 seconds = time.perf_counter() - begun
-                fault = _fault(name, plan, steps, error)
                 return Result(name, schedules, choices, seconds, complete=False, fault=fault)
             for number in range(fixed, len(steps)):
                 step = steps[number]
@@ -100,8 +101,7 @@ def replay(scenario: Scenario, seed: str, *, fine: bool = False) -> Fault | None
     """Run one schedule; the fault it shows, if any."""
     plan = read_seed(seed)
     with _undisturbed() as seams:
-        steps, error = _run(seams, scenario, plan, fine=fine)
-    return None if error is None else _fault(scenario.__name__, plan, steps, error)
+        return _run(seams, scenario, plan, fine=fine)[1]
 
 
 def write_seed(plan: dict[int, Choice]) -> str:
@@ -122,7 +122,7 @@ def read_seed(seed: str) -> dict[int, Choice]:
 
 def _run(
     seams: Seams, scenario: Scenario, plan: dict[int, Choice], *, fine: bool
-) -> tuple[list[Step], BaseException | None]:
+) -> tuple[list[Step], Fault | None]:
     scheduler = Scheduler(plan)
     seams.scheduler = scheduler
     world = World(scheduler, fine=fine)
@@ -136,23 +136,29 @@ def _run(
         world.check_at_rest()
         world.check_closed()
     except Exception as error:
+        steps = " ".join(
+            f"{who}*{len(list(times))}"
+            for who, times in groupby(str(step.chosen) for step in scheduler.steps)
+        )
+        fault = Fault(scenario.__name__, write_seed(plan), _in_words(error), steps)
         scheduler.abort()
-        return scheduler.steps, error
+        world.abandon()
+        return scheduler.steps, fault
     finally:
         seams.scheduler = None
     return scheduler.steps, None
 
 
-def _fault(name: str, plan: dict[int, Choice], steps: list[Step], error: BaseException) -> Fault:
-    what = f"{type(error).__name__}: {error}"
-    return Fault(name, write_seed(plan), what, " ".join(str(step.chosen) for step in steps))
+def _in_words(error: Exception) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    what = str(error) or f"{last.name}: {last.line}"
+    return what if isinstance(error, AssertionError) else f"{type(error).__name__}: {what}"
 
 
 @contextmanager
 def _undisturbed() -> Iterator[Seams]:
     """The core under the scheduler, and neither the collector nor a warning comes between."""
     was_enabled = gc.isenabled()
-    gc.collect()
     gc.freeze()
     gc.disable()
     try:

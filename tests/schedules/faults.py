@@ -1,7 +1,8 @@
-"""Faults put into the core by hand, each with the scenario and the schedule that shows it.
+"""Faults put into the core by hand, each with a scenario whose schedules show it.
 
 They are what the explorer is measured by: a checker that finds nothing has to be shown something to
-find. Each replaces one method of the core while a run lasts, with the seed that replays it.
+find. Each replaces one method of the core while a run lasts; `python -m tests.schedules --faults`
+tells which schedule shows it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
+from llmkeep import ClientCache
 from llmkeep.core.close_queue import CloseQueue
 from llmkeep.core.guard import Guard
 from llmkeep.core.instance import State
@@ -21,18 +23,19 @@ from tests.schedules.explorer import Scenario
 
 
 class Broken(NamedTuple):
-    """One fault."""
+    """One fault, and a scenario that shows it."""
 
     owner: type
     method: str
     replacement: Any
     scenario: Scenario
-    #: How many preemptions it takes.
+    #: How many preemptions a schedule needs that shows it.
     preemptions: int
-    #: The first schedule that shows it.
-    seed: str
-    #: What is seen to be broken.
-    rule: str
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return str(self.replacement.__name__).strip("_")
 
     @contextmanager
     def built_in(self) -> Iterator[None]:
@@ -77,7 +80,9 @@ def _grant_late(self: Any, request: Any, instance: Any) -> None:
 def _leave_without_passing_on(self: Any, request: Any) -> None:
     """Whoever leaves a queue keeps the turn that it had been given meanwhile."""
     slot = request.slot
-    if not request.done and slot is not None and request in slot.requests:
+    if request.done:
+        request.lease.instance = None
+    elif slot is not None:
         slot.requests.remove(request)
         self.advance(slot)
     request.done = True
@@ -115,7 +120,7 @@ def _close_again(self: Any, former: Any) -> Any:
     return closing
 
 
-def _retire_without_overtaking(self: Any, slot: Any, reason: str) -> bool:
+def _retire_but_not_overtake(self: Any, slot: Any, reason: str) -> bool:
     """An invalidation forgets the build that is under way."""
     instance = slot.instance
     if instance is not None:
@@ -129,9 +134,14 @@ def _sleep_unseen(self: Any, request: Any) -> Any:
     return flight if flight is not None and flight.inline and not flight.over else None
 
 
-def _claim_again(self: Any) -> bool:
-    """A caller who is not the first to start a second build is not stopped."""
+def _land_anyway(self: Any, flight: Any) -> bool:
+    """A build that had been given up is published all the same."""
+    _LAND(self, flight)
     return True
+
+
+def _keep_books(self: Any) -> None:
+    """A forked child goes on with its parent's books."""
 
 
 def _start_beside(self: Any, slot: Any) -> None:
@@ -167,9 +177,23 @@ _GRANT: Final = Ledger._grant
 _NEXT: Final = CloseQueue.next
 _ADVANCE: Final = Ledger.advance
 _JOIN: Final = Ledger.join
+_LAND: Final = Ledger._land
 _TELL_ALL: Final = Ledger._tell_all
 
-# fmt: off
 FAULTS: Final = (
-    Broken(Guard, "decide", _decide_and_go, scenarios.thread_and_loop, 1, "", ""),
+    Broken(Guard, "leave_word", _leave_word_unseen, scenarios.cancelled_turn, 2),
+    Broken(Guard, "decide", _decide_and_go, scenarios.thread_and_loop, 1),
+    Broken(Ledger, "give_back", _give_back_when_free, scenarios.two_threads, 2),
+    Broken(Ledger, "_grant", _grant_late, scenarios.cancelled_turn, 0),
+    Broken(Ledger, "next_own_build", _sleep_unseen, scenarios.failing_then_invalidated, 1),
+    Broken(Ledger, "leave", _leave_without_passing_on, scenarios.cancelled_turn_with_a_thread, 0),
+    Broken(Ledger, "advance", _start_beside, scenarios.two_threads, 0),
+    Broken(Ledger, "join", _join_when_shut, scenarios.closed_while_leased, 0),
+    Broken(Ledger, "retire_slot", _retire_but_not_overtake, scenarios.invalidated_while_leased, 1),
+    Broken(Ledger, "_land", _land_anyway, scenarios.build_out_of_time, 0),
+    Broken(Ledger, "_close_if_unused", _close_at_once, scenarios.invalidated_while_leased, 1),
+    Broken(CloseQueue, "next", _close_again, scenarios.dropped, 1),
+    Broken(Ledger, "_trim", _keep_idle, scenarios.evicted, 0),
+    Broken(Ledger, "_tell_all", _count_twice, scenarios.failing_build, 1),
+    Broken(ClientCache, "_start_anew_in_child", _keep_books, scenarios.forked, 0),
 )

@@ -75,7 +75,6 @@ def replaced() -> Iterator[Seams]:
         current_thread=seams.current_thread, Thread=Actor, RLock=threading.RLock
     )
     locks = SimpleNamespace(Lock=seams.sleeper, TIMEOUT_MAX=threading.TIMEOUT_MAX)
-    logger = logging.getLogger("llmkeep")
     with ExitStack() as stack:
         put = partial(_put, stack)
         put(guard, "threading", SimpleNamespace(RLock=seams.lock))
@@ -89,7 +88,8 @@ def replaced() -> Iterator[Seams]:
         put(housekeeper, "poke", lambda _: None)
         put(housekeeper, "watch", lambda _: None)
         put(housekeeper, "run", _refuse)
-        put(logger, "disabled", True)
+        for name in ("llmkeep", "asyncio"):
+            put(logging.getLogger(name), "disabled", True)
         yield seams
 
 
