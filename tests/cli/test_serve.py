@@ -16,8 +16,10 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from llmkeep.cli import serve as serving
 from llmkeep.cli.app import app
 from llmkeep.cli.serve import CannotListen, Server, configuration, listening
+from llmkeep.models.local import Box
 from llmkeep.settings import load, settings
 from tests.support.scripted import Scripted
 from tests.support.scripted_fixtures import scripted_server
@@ -69,6 +71,33 @@ def test_a_host_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
     with pytest.raises(CannotListen, match=r"port 0 of 192\.0\.2\.1"), listening("192.0.2.1", 0):
         pass
+
+
+def test_a_model_beside_a_list_of_models_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which one is meant cannot be known."""
+    monkeypatch.setattr(settings.service, "models", ("openai:gpt-5-mini",))
+    assert "SERVICE__MODELS" in refusal("--model", "openai:gpt-5")
+
+
+def test_a_misspelt_setting_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the name that was meant; what is not ours is not judged."""
+    monkeypatch.setenv("SERVICE__DRAIN_SECOND", "5")
+    monkeypatch.setenv("SERVICE__PORT", "8000")
+    monkeypatch.setenv("ANOTHER_SERVICE__DRAIN", "5")
+    serving._warn_of_unknown_variables()
+    told = capsys.readouterr().err
+    assert told == (
+        "llmkeep: SERVICE__DRAIN_SECOND is no setting: is SERVICE__DRAIN_SECONDS meant?\n"
+    )
+
+
+def test_a_model_in_the_box_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the start, with what to install, and not at the first message."""
+    box = Box("no-such-package", "model.gguf", {})
+    monkeypatch.setattr(serving, "BOXES", {"smollm2": box})
+    assert "no-such-package" in refusal("--model", "local:smollm2")
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
 import errno
 import os
 import signal
@@ -22,10 +23,12 @@ import uvicorn
 from typing_extensions import override
 
 from llmkeep.core.errors import LLMKeepError
-from llmkeep.settings import settings
+from llmkeep.models.local import BOXES
+from llmkeep.settings import ServiceSettings, SettingsError, settings
 
+from .faults import one_line
 from .held import _apply
-from .pick import DEMONSTRATION, Pick, pick
+from .pick import BOX, DEMONSTRATION, Pick, pick
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -44,6 +47,9 @@ _KEEP_ALIVE: Final = 75
 #: Seconds for answers that are still being sent when all runs have ended, then for models.
 _LAST_WORDS: Final = 3
 _CLOSE: Final = 10.0
+
+#: How the variables of the service's settings begin.
+_PREFIX: Final = "SERVICE__"
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -74,8 +80,8 @@ def serve(
     if data_dir is not None:
         chosen.data_dir = data_dir
     check_exposure(chosen.host, chosen)
-    picked = pick(model, base_url, settings)
-    _apply(picked)
+    _warn_of_unknown_variables()
+    picked = _picked(model, base_url)
     _allow_many_files()
     with listening(chosen.host, chosen.port) as listener:
         from llmkeep.service.app import create_app
@@ -87,6 +93,29 @@ def serve(
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(app, config, listener, lambda: _tell(picked, listener)))
     return 0
+
+
+def _picked(model: str | None, base_url: str | None) -> Pick | None:
+    """The model, made what handlers use; None where the settings list those that there are."""
+    if settings.service.models:
+        if model is not None:
+            raise SettingsError("SERVICE__MODELS: it lists the models, so leave out --model")
+        return None
+    picked = pick(model, base_url, settings)
+    if picked.model == BOX:
+        BOXES["smollm2"].path()  # raises where it is not installed: there is no other to begin with
+    _apply(picked)
+    return picked
+
+
+def _warn_of_unknown_variables() -> None:
+    """A name that is misspelt would be no setting at all, without a word."""
+    known = {f"{_PREFIX}{name.upper()}" for name in ServiceSettings.model_fields}
+    for name in sorted(os.environ):
+        if name.upper().startswith(_PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f": is {near[0]} meant?" if near else ""
+            print(f"llmkeep: {name} is no setting{hint}", file=sys.stderr)
 
 
 def _allow_many_files() -> None:
@@ -152,10 +181,19 @@ async def _serve(
             server = Server(config, tell)
             service: Service = app.state.service
             service.drop_connection = server.drop
+            await _warn_of_model(service)
             with _on_signals(Ending(service, server)):
                 await server.serve([listener])
     finally:
         await aclose(_CLOSE)  # last of all: runs have leased models until here
+
+
+async def _warn_of_model(service: Service) -> None:
+    """Say at once what the first message would be told; the page and all else work without it."""
+    try:
+        await service.handlers.check()
+    except Exception as error:
+        print(f"llmkeep: there is no model to talk with: {one_line(error)}", file=sys.stderr)
 
 
 @final
@@ -243,19 +281,23 @@ class Server(uvicorn.Server):
             connection.transport.abort()
 
 
-def _tell(picked: Pick, listener: socket.socket) -> None:
+def _tell(picked: Pick | None, listener: socket.socket) -> None:
     from llmkeep.service.api.page import is_built
 
     chosen = settings.service
     host, port = listener.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
+    if picked is None:
+        models = f"models {', '.join(chosen.models)}"
+    else:
+        models = " ".join(filter(None, [f"model {picked.model}", picked.reason]))
     lines = [
-        " ".join(filter(None, [f"model {picked.model}", picked.reason])),
+        models,
         f"data in {chosen.folder()}",
         "with its page" if is_built() else "no page here: `make serve` in a checkout builds it",
         f"http://{host}:{port}",
     ]
-    if picked.is_demonstration:
+    if picked is not None and picked.is_demonstration:
         print(DEMONSTRATION, file=sys.stderr)
     for line in lines:
         _say(line)

@@ -1,8 +1,9 @@
 /** The page's frame: the list of conversations at the side (a drawer on a phone), the content beside it. */
 import { type ReactNode, useEffect, useRef, useState } from "react";
 import { useTexts } from "../i18n";
+import { useSession } from "../signin";
 import { IconButton, icons } from "../theme";
-import { ThreadList } from "../threads";
+import { ThreadList, useThread } from "../threads";
 import { Link } from "./link";
 import { navigate, type Route, threadPath } from "./navigation";
 import styles from "./shell.module.css";
@@ -13,7 +14,14 @@ export function Shell({ route, children }: { route: Route; children: ReactNode }
   const bar = useRef<HTMLElement>(null);
   const side = useRef<HTMLDivElement>(null);
   const close = () => setOpen(false);
+  const { me } = useSession();
   const activeId = route.page === "conversation" ? route.threadId : null;
+
+  const title = useThread(activeId)?.title;
+  const place = { keep: text.keep, settings: text.settings, conversation: title, unknown: text.notFound }[route.page];
+  useEffect(() => {
+    document.title = place ? `${place} · llmkeep` : "llmkeep";
+  }, [place]);
 
   useEffect(() => {
     if (!open) return;
@@ -61,9 +69,11 @@ export function Shell({ route, children }: { route: Route; children: ReactNode }
           />
         </nav>
         <nav className={styles.links} aria-label={text.main}>
-          <Link href="/keep" onClick={close} aria-current={route.page === "keep" ? "page" : undefined}>
-            <icons.Keep /> {text.keep}
-          </Link>
+          {me?.administrator && (
+            <Link href="/keep" onClick={close} aria-current={route.page === "keep" ? "page" : undefined}>
+              <icons.Keep /> {text.keep}
+            </Link>
+          )}
           <Link href="/settings" onClick={close} aria-current={route.page === "settings" ? "page" : undefined}>
             <icons.Settings /> {text.settings}
           </Link>
