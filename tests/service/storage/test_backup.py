@@ -151,3 +151,11 @@ def test_the_program_says_where_the_copy_is(folder, tmp_path, capsys):
     assert capsys.readouterr().err == f"{copy} is there already: name a new file\n"
     with pytest.raises(SystemExit):
         main([])
+
+
+def test_a_folder_that_is_not_there_is_no_name_of_a_file(folder, tmp_path, capsys):
+    """What ends in a slash is meant to be a folder."""
+    with pytest.raises(SystemExit):
+        main([f"{tmp_path / 'copies'}/"])
+    assert "make it first" in capsys.readouterr().err
+    assert not (tmp_path / "copies").exists()

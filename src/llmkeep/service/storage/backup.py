@@ -110,6 +110,13 @@ def _to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
+def _target(text: str) -> Path:
+    path = Path(text)
+    if text.endswith(("/", os.sep)) and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text}: make it first")
+    return path
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The program; gives its exit status."""
     parser = argparse.ArgumentParser(
@@ -117,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Copy what the service in SERVICE__DATA_DIR keeps, also while it runs.",
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("target", nargs="?", type=Path, help="a new file, or a folder for one")
+    what.add_argument("target", nargs="?", type=_target, help="a new file, or a folder for one")
     what.add_argument("--restore", type=Path, metavar="FILE", help="put a copy back")
     given = parser.parse_args(arguments)
     folder = DataFolder(settings.service.folder())
