@@ -102,7 +102,7 @@ def test_client_that_was_dropped_open_fails_the_test_with_the_line_that_made_it(
     outcome = session(
         f"""
         import asyncio, os, pytest
-        import {library} as http
+        import {library} as http, llmkeep
         from llmkeep.transports import async_client, client
 
         URL = os.environ["PLAIN"]
@@ -120,6 +120,12 @@ def test_client_that_was_dropped_open_fails_the_test_with_the_line_that_made_it(
 
         def test_fixture(never_closed):
             never_closed.get(URL)
+
+        cache = llmkeep.ClientCache(lambda _: http.Client())
+
+        def test_cache_that_closes_nothing():
+            with cache.lease("a") as kept:
+                kept.get(URL)
         """,
         "--llmkeep-strict",
         "-W",
@@ -127,7 +133,7 @@ def test_client_that_was_dropped_open_fails_the_test_with_the_line_that_made_it(
         apart=True,
     )
 
-    outcome.assert_outcomes(passed=3, errors=3)
+    outcome.assert_outcomes(passed=4, errors=4)
     outcome.stdout.fnmatch_lines(
         [
             f"*an HTTP client ({library}.AsyncHTTPTransport) was dropped without being closed",
@@ -138,6 +144,7 @@ def test_client_that_was_dropped_open_fails_the_test_with_the_line_that_made_it(
             "*an HTTP client (llmkeep.ForkSafeTransport) was dropped without being closed",
             "  made at test_it.py:16 in never_closed",
             "  used at test_it.py:19 in test_fixture",
+            "  made at test_it.py:21 in <lambda>",
         ]
     )
 
@@ -149,7 +156,7 @@ def test_what_is_closed_or_kept_is_no_leak(library, session, standin):
     """
     outcome = session(
         f"""
-        import asyncio, os, sys, types, pytest
+        import asyncio, os, pytest
         import {library} as http, llmkeep
         from llmkeep.transports import async_client, client
 
@@ -191,6 +198,16 @@ def test_what_is_closed_or_kept_is_no_leak(library, session, standin):
             asyncio.run(ours.get(URL))
             asyncio.run(ours.aclose())
 
+        kept = http.Client()
+
+        def test_kept(llmkeep_no_leaks):
+            kept.get(URL)
+            globals()["made_here"] = http.Client()
+            made_here.get(URL)
+
+        def test_end():
+            kept.close(), made_here.close()
+
         cache = llmkeep.ClientCache(lambda _: client(), close=http.Client.close)
 
         def test_cache(llmkeep_no_leaks):
@@ -199,7 +216,28 @@ def test_what_is_closed_or_kept_is_no_leak(library, session, standin):
         """,
     )
 
-    outcome.assert_outcomes(passed=6)
+    outcome.assert_outcomes(passed=8)
+
+
+def test_pool_of_a_loop_that_died_is_not_told_of_our_transport(session, standin):
+    """The client was closed; what the loop dropped is the loop's, and Python warns of it."""
+    outcome = session(
+        """
+        import asyncio, os
+        from llmkeep.transports import async_client
+
+        def test_it(llmkeep_no_leaks, llmkeep_loop_guard):
+            ours, loop = async_client(), asyncio.new_event_loop()
+            loop.run_until_complete(ours.get(os.environ["PLAIN"]))
+            asyncio.run(ours.aclose())
+            loop.close()
+        """,
+        "-W",
+        "ignore",
+        apart=True,
+    )
+
+    outcome.assert_outcomes(passed=1)
 
 
 def test_lease_on_its_way_back_is_no_leak(session):

@@ -25,11 +25,8 @@ from llmkeep.transports.libraries import LIBRARIES
 
 from .places import Place, modules_here, place_here
 
-#: What is made in these is looked after there: an instance by its cache, a loop's pool by its
-#: transport. What is made while a module is imported is the process's.
-_LOOKED_AFTER: Final = frozenset(
-    {"llmkeep.core.building", "llmkeep.transports.recipe", "importlib._bootstrap"}
-)
+#: Makes the pools that llmkeep's own transports look after.
+_POOL_MAKER: Final = "llmkeep.transports.recipe"
 
 
 class Client:
@@ -127,10 +124,8 @@ class ClientWatch:
     """
 
     def __init__(self, on_misuse: Callable[[Client, Place, str], object]) -> None:
-        #: The clients made here that nothing else looks after.
+        #: The clients made here.
         self.made: Final[list[Client]] = []
-        #: While it is set, what is made outlives the test.
-        self.lasting = False
         self._on_misuse: Final = on_misuse
         self._patches: Final = pytest.MonkeyPatch()
 
@@ -232,7 +227,7 @@ class ClientWatch:
 
     def _add(self, transport: Any) -> None:
         client = known.add(transport, place_here())
-        if not self.lasting and _LOOKED_AFTER.isdisjoint(modules_here()):
+        if _POOL_MAKER not in modules_here():
             self.made.append(client)
 
 

@@ -71,26 +71,28 @@ class Watch:
 
     @contextmanager
     def lasting(self) -> Iterator[None]:
-        """What is made in this block belongs to a wider fixture, and outlives the test."""
-        before = self._clients.lasting
-        self._clients.lasting = self._leases.lasting = True
+        """What is leased in this block belongs to a wider fixture, and outlives the test."""
+        before, self._leases.lasting = self._leases.lasting, True
         try:
             yield
         finally:
-            self._clients.lasting = self._leases.lasting = before
+            self._leases.lasting = before
 
     def finish(self) -> str | None:
-        """End the test's caches; what it leaked, in words. Unwraps nothing yet."""
-        leaks = None
-        if self._wanted.leaks and not self.failed:
-            leaks = _leaks(self._leases, self._clients)
+        """End the test's caches; what the test leaked, in words. Unwraps nothing yet."""
+        told: list[str] = []
+        asked = self._wanted.leaks and not self.failed
+        if asked:
+            told += _leaked_leases(self._leases)
         if (self._wanted.caches or self._wanted.leaks) and not self._ended:
             self._ended = True
             with warnings.catch_warnings():
-                if leaks is not None:  # told already
+                if told:  # it is told already
                     warnings.simplefilter("ignore", ResourceWarning)
-                self._caches.end(0.0 if leaks else GRACE)
-        return leaks
+                self._caches.end(0.0 if told else GRACE)
+        if asked:  # a cache that closes nothing drops what it had
+            told += _leaked_clients(self._clients)
+        return "\n".join(f"llmkeep: {each}" for each in told) or None
 
     def end(self) -> None:
         """Put back what was wrapped."""
@@ -98,24 +100,29 @@ class Watch:
         self._leases.end()
 
 
-def _leaks(leases: LeaseWatch, clients: ClientWatch) -> str | None:
-    if leases.out() or any(client.may_be_leaked for client in clients.made):
-        gc.collect()  # what only the collector can return is dropped, what is gone is leaked
+def _leaked_leases(leases: LeaseWatch) -> list[str]:
+    if leases.out():
+        gc.collect()  # it may be out because nobody has looked that it is not
     deadline = time.monotonic() + GRACE
     while leases.out() and time.monotonic() < deadline:
         time.sleep(0.005)  # between two looks: it may be on its way back on another thread
-    told = [f"a lease is still out, taken at\n  {place}" for place in leases.out()]
-    told += [
+    out = [f"a lease is still out, taken at\n  {place}" for place in leases.out()]
+    dropped = [
         f"a lease was dropped without being returned, taken at\n  {place}"
         for place in leases.dropped
     ]
-    told += [
+    return out + dropped
+
+
+def _leaked_clients(clients: ClientWatch) -> list[str]:
+    if any(client.may_be_leaked for client in clients.made):
+        gc.collect()  # what somebody still holds is kept, the rest is gone now
+    return [
         f"an HTTP client ({client.kind}) was dropped without being closed\n"
         f"  made at {client.made}\n"
         f"  used at {client.opened}"
         for client in clients.leaked()
     ]
-    return "\n".join(f"llmkeep: {each}" for each in told) or None
 
 
 def _misuse(client: Client, where: Place, what: str) -> str:
