@@ -43,8 +43,9 @@ class Step(NamedTuple):
 
     chosen: Choice
     options: tuple[Choice, ...]
-    #: Whoever went on without a choice: each other costs one preemption. None: all are free.
+    #: Who goes on where a plan says nothing.
     default: Choice
+    #: Whether whoever ran last cannot go on: then it costs nothing who follows.
     free: bool
 
     def cost(self, choice: Choice) -> int:
@@ -64,12 +65,9 @@ class Actor:
         #: When it no longer waits, on the scheduler's clock.
         self.deadline: float | None = None
         self.late = False
-        self._work = work
+        #: While it runs an event loop: the loop, its task, its hooks for asynchronous generators.
         self._loop: Any = None
-        self._greenlet: Final = greenlet(self._run, parent=scheduler.hub)
-
-    def _run(self) -> None:
-        self._work()
+        self._greenlet: Final = greenlet(work, parent=scheduler.hub)
 
     @property
     def is_over(self) -> bool:
@@ -118,6 +116,7 @@ class Scheduler:
         #: Whether choices are still written down; the end of a run is not explored.
         self.exploring = True
         self._plan: Final = plan
+        self._points = 0
         self._last: Actor | None = None
         self._aborted = False
         self._is_child = False
@@ -217,10 +216,11 @@ class Scheduler:
             self._fail(f"nobody can go on: {waiting} will never be answered")
         free = self._last not in ready
         default = options[0] if free or self._last is None else Choice(self._last.name)
+        self._points += 1
+        if self._points > MOST_POINTS:
+            self._fail("the run does not end")
         if len(options) == 1 or not self.exploring:
             return default
-        if len(self.steps) > MOST_POINTS:
-            self._fail("the run does not end")
         chosen = self._plan.get(len(self.steps), default)
         if chosen not in options:
             chosen = default  # a seed of a former version of the core
@@ -256,8 +256,9 @@ def _deadline(actor: Actor) -> float:
 
 def _swap_task(loop: Any, task: Any) -> Any:
     """Which task runs is kept by thread from CPython 3.14 on, and by loop before."""
-    swap = getattr(asyncio.tasks, "_swap_current_task", None)
-    return None if swap is None else swap(loop, task)
+    if sys.version_info < (3, 14):
+        return None
+    return asyncio.tasks._swap_current_task(loop, task)
 
 
 # -- what actors wait on ---------------------------------------------------------------------------

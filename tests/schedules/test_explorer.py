@@ -89,3 +89,18 @@ def test_a_plan_decides() -> None:
     scheduler.run(lambda: None)
 
     assert [step.chosen.actor for step in scheduler.steps[:3]] == ["a", "b", "b"]
+
+
+def test_a_run_that_does_not_end_is_found() -> None:
+    """Going round for ever is a violation too, also where there is nobody else."""
+    scheduler = Scheduler({})
+
+    def work() -> None:
+        while True:
+            scheduler.point()
+
+    scheduler.spawn(work)
+
+    with pytest.raises(Violation, match="does not end"):
+        scheduler.run(lambda: None)
+    scheduler.abort()
