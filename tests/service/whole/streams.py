@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import select
 import socket
 import sys
 import tempfile
@@ -33,6 +32,10 @@ from tests.support.service_load import (
     silent_reader,
     threads,
 )
+
+#: Seconds after which a reader that takes nothing has been dropped: the service gives it 30. It
+#: cannot be seen from here without reading: the end stands behind what was not read.
+CUT_OFF: Final = 45.0
 
 #: Seconds from one token of a stream to the next.
 GAP: Final = 0.2
@@ -120,23 +123,19 @@ async def drop_silent_readers(service: Service, number: int = 20) -> None:
             told = await stream.rest()
         assert told[-1].kind == "RUN_FINISHED"
         whole = sum(len(json.dumps(each.event)) for each in told)
-        waiting = [asyncio.to_thread(_cut_off, each) for each in silent]
-        taken = await asyncio.gather(*waiting)
-    print(f"{number} silent readers were cut off, with {max(taken)} of {whole} bytes")
+        await asyncio.sleep(CUT_OFF)
+        taken = [await asyncio.to_thread(_all_that_comes, each) for each in silent]
+    print(f"{number} silent readers were cut off, with at most {max(taken)} of {whole} bytes")
     assert max(taken) < whole
 
 
-def _cut_off(silent: socket.socket) -> int:
-    """Wait, without reading, until the other side has closed it; gives what it had sent."""
-    with silent:
-        poll = select.poll()
-        poll.register(silent, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
-        assert poll.poll(120_000), "a reader that does not read was not dropped"
-        number = 0
-        with suppress(ConnectionError):
-            while found := silent.recv(2**20):
-                number += len(found)
-        return number
+def _all_that_comes(silent: socket.socket) -> int:
+    """Bytes until the other side's end: what lay in sockets, where that has come already."""
+    number = 0
+    with silent, suppress(ConnectionError):
+        while found := silent.recv(2**20):
+            number += len(found)
+    return number
 
 
 async def measure(service: Service, streams: int, seconds: int) -> Sequence[Wave]:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import httpx
-import pytest
 
 from tests.support.scripted import Scripted
 from tests.support.scripted_signal import PATIENCE
 from tests.support.scripted_wire import Call, Gate, Text
-from tests.support.service import Service
 from tests.support.service_client import Client, new_id, run_input
 from tests.support.service_fixtures import StartService
 from tests.support.service_tools import Doors
@@ -123,27 +119,3 @@ async def test_a_second_process_on_a_folder_is_refused(start_service: StartServi
     assert str(service.folder) in output
     assert "Traceback" not in output
     assert service.get("/healthz") == {"status": "ok"}
-
-
-async def test_a_taken_port_is_a_clear_message(start_service: StartService):
-    """The second says which address is taken."""
-    service = start_service()
-    other = Service(service.folder.with_name("other"), "http://127.0.0.1:9/v1")
-
-    process = other.process(port=service.port)
-    output, _ = process.communicate(timeout=PATIENCE)
-
-    assert process.returncode not in (0, -9)
-    assert str(service.port) in output
-    assert "Traceback" not in output
-
-
-async def test_a_folder_is_free_once_its_process_is_killed(start_service: StartService):
-    """A lock that a killed process held does not outlive it."""
-    service = start_service()
-
-    service.restart()
-
-    assert service.get("/healthz") == {"status": "ok"}
-    with pytest.raises(subprocess.TimeoutExpired):
-        service.wait(0)

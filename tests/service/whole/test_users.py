@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,16 +11,28 @@ from tests.support.scripted import Scripted
 from tests.support.scripted_wire import Gate, Text
 from tests.support.service import Service
 from tests.support.service_client import Client, Refused, new_id, run_input, text_of
-from tests.support.service_fixtures import StartService
 
 ANN, BEN = "token-of-ann-0123456789", "token-of-ben-0123456789"
 
 
-@pytest.fixture
-def signed(start_service: StartService) -> Service:
+@pytest.fixture(scope="module")
+def signed_process(
+    scripted_server: Scripted, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
     """A service with two users."""
-    tokens = {ANN: {"user": "ann"}, BEN: {"user": "ben"}}
-    return start_service(SERVICE__SIGN_IN="token", SERVICE__TOKENS=json.dumps(tokens))
+    tokens = json.dumps({ANN: {"user": "ann"}, BEN: {"user": "ben"}})
+    folder, base_url = (
+        tmp_path_factory.mktemp("signed") / "data",
+        scripted_server.base_url("openai"),
+    )
+    with Service(folder, base_url, SERVICE__SIGN_IN="token", SERVICE__TOKENS=tokens) as service:
+        yield service
+
+
+@pytest.fixture
+def signed(signed_process: Service, provider: Scripted) -> Service:
+    """The same, with a provider that has nothing to say yet."""
+    return signed_process
 
 
 async def test_what_is_anothers_is_not_there(signed: Service, provider: Scripted):
@@ -93,7 +106,6 @@ async def test_a_token_is_nowhere_in_the_output(signed: Service, provider: Scrip
         await ann.ask(new_id("t"), "hello")
     async with Client(signed.address, wrong := "wrong-token-0123456789") as stranger:
         await stranger.http.get("/api/me")
-    signed.terminate()
 
     for secret in (ANN, BEN, wrong, "not-a-key"):
         assert secret not in signed.output
