@@ -8,6 +8,7 @@ Prints a table; ends with 1 if a fault was not found, or if a test fails without
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from .patches import PATCHES, Patch
@@ -46,4 +47,5 @@ def _is_found(patch: Patch, test: tuple[str, str]) -> bool:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what it started ends with it
     sys.exit(main(sys.argv[1:]))

@@ -155,10 +155,6 @@ PATCHES: Final = (
         (
             (
                 "core/test_cancelling.py",
-                "test_i7_a_cancelled_waiter_passes_on_the_turn_it_had_been_given",
-            ),
-            (
-                "core/test_cancelling.py",
                 "test_i7_a_cancel_at_the_very_moment_of_the_grant_leaks_nothing",
             ),
         ),

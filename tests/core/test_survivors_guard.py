@@ -1,0 +1,71 @@
+"""What mutation testing of the lock's discipline found unproved."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from llmkeep import LLMKeepError, Scope, WouldDeadlock
+from llmkeep.core.ledger import Ledger
+from tests.core.conftest import MakeCache
+from tests.core.tools import WAIT, Gate, is_free, lease, start, until_waiting
+
+
+class Interrupt(KeyboardInterrupt):
+    """What a signal handler raises."""
+
+
+def interrupt_at(function: Any) -> None:
+    """Raise as soon as this thread enters `function`: CPython runs signal handlers there."""
+
+    def profile(frame: FrameType, event: str, argument: Any) -> None:
+        if frame.f_code is function.__code__:
+            sys.setprofile(None)
+            raise Interrupt
+
+    sys.setprofile(profile)
+
+
+def test_i14_using_the_cache_while_left_word_is_read_is_an_error(
+    make_cache: MakeCache, open_gate: Gate
+) -> None:
+    """Deciding what was left to be decided is a section as any other."""
+    cache = make_cache()
+    lease(cache)
+    refused: list[LLMKeepError] = []
+
+    def finalizer() -> None:
+        for use in (cache.stats, lambda: lease(cache)):
+            with pytest.raises(WouldDeadlock) as raised:
+                use()
+            refused.append(raised.value)
+
+    cache._ledger.leave_word(finalizer)
+
+    assert len(refused) == 2
+    assert is_free(cache)
+
+
+def test_i14_who_waits_behind_an_interrupted_return_is_served_by_the_housekeeper(
+    make_cache: MakeCache, open_gate: Gate
+) -> None:
+    """1. a lease returns; 2. a signal handler raises before the turn is passed on; 3. although
+    nobody uses the cache any more, the next in the queue has it.
+    """
+    cache = make_cache(scope=Scope.exclusive(1))
+    holder = cache.lease("k")
+    holder.__enter__()
+    waiter = start(lease, cache)
+    until_waiting(cache, 1)
+
+    interrupt_at(Ledger.advance)
+    try:
+        with pytest.raises(Interrupt):
+            holder.__exit__(None, None, None)
+    finally:
+        sys.setprofile(None)
+
+    assert waiter.result(WAIT) is not None

@@ -1,0 +1,87 @@
+"""What mutation testing of the housekeeping found unproved: when something is due.
+
+Housekeeping is asked here, as the housekeeper asks, at moments of the test's choice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from llmkeep import BuildTimeout
+from tests.core.conftest import MakeCache
+from tests.core.tools import WAIT, Gate, lease, start
+
+#: In seconds; far longer than any test, so that nothing happens by itself.
+LIMIT = 1000.0
+
+
+class Due:
+    """Something that time alone brings about."""
+
+    def __init__(self, option: str, begin: Callable[[Any, Gate], Callable[[], bool]]) -> None:
+        self.option = option
+        #: Have it become due some day; whether it has happened.
+        self.begin = begin
+
+
+def _idle(cache: Any, gate: Gate) -> Callable[[], bool]:
+    gate.open()
+    lease(cache)
+    return lambda: cache.stats().idle == 0
+
+
+def _aged(cache: Any, gate: Gate) -> Callable[[], bool]:
+    gate.open()
+    leased = cache.lease("k")
+    leased.__enter__()
+    return lambda: cache.stats().retired == 1 and leased.__exit__(None, None, None) is None
+
+
+def _build(cache: Any, gate: Gate) -> Callable[[], bool]:
+    outcome = start(lease, cache)
+    gate.begun()
+    return lambda: _raised(outcome, cache)
+
+
+def _raised(outcome: Future[Any], cache: Any) -> bool:
+    return cache.stats().builds_abandoned == 1 and isinstance(outcome.exception(WAIT), BuildTimeout)
+
+
+def _failure(cache: Any, gate: Gate) -> Callable[[], bool]:
+    outcome = start(lease, cache)
+    gate.begun().fail(ZeroDivisionError())
+    assert isinstance(outcome.exception(WAIT), ZeroDivisionError)
+    return lambda: not cache._ledger.backoffs and not cache._ledger.home.slots
+
+
+DUE = {
+    "idle": Due("idle_ttl", _idle),
+    "age": Due("max_age", _aged),
+    "build": Due("build_timeout", _build),
+    "failure": Due("failure_backoff", _failure),
+}
+
+
+@pytest.mark.parametrize("due", DUE.values(), ids=DUE)
+def test_i10_what_is_due_is_done_at_that_moment_and_not_before(
+    make_cache: MakeCache, gate: Gate, due: Due
+) -> None:
+    """Housekeeping says when to come again: then there is something to do, and before nothing."""
+    began = time.monotonic()
+    options = {"idle_ttl": None, due.option: LIMIT}
+    cache = make_cache(**options)
+    has_happened = due.begin(cache, gate)
+
+    when = cache._ledger.sweep(time.monotonic())
+    assert when is not None
+    assert began + LIMIT <= when <= time.monotonic() + LIMIT
+    assert cache._ledger.sweep(when - 0.01) == when
+    assert not has_happened()
+
+    cache._ledger.sweep(when)
+    assert has_happened()
