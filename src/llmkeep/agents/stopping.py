@@ -74,7 +74,7 @@ async def undisturbed(work: Awaitable[T]) -> T:
     return task.result()
 
 
-async def whole(work: Coroutine[Any, Any, T]) -> T:
+async def whole(work: Coroutine[Any, Any, T] | asyncio.Future[T]) -> T:
     """Await `work` to its end, however often we are cancelled meanwhile, and then be cancelled.
 
     For what must not be left in the middle, as several statements on another thread.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import aiosqlite
 import anyio
 import pytest
 
@@ -30,7 +29,7 @@ from tests.service.storage.scene import (
     say,
 )
 
-STEPS_OF_A_BATCH = 7  # begin, events, messages, head, title, run, commit
+STEPS_OF_A_BATCH = 9  # begin, three events, message, head, title, run, commit
 
 
 def changes(thread: Any, run: Any) -> list[Any]:
@@ -71,30 +70,31 @@ def is_locked(store: SqliteStore) -> bool:
 
 
 class Steps:
-    """Does something as each step of a connection begins, of those that write and that read."""
+    """Does something, on the loop, before each statement of the connection that writes."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, store: SqliteStore) -> None:
         self.taken = 0
         self.doing: Any = lambda: None
-        for name in ("execute", "executemany", "execute_fetchall", "commit", "rollback"):
-            monkeypatch.setattr(aiosqlite.Connection, name, self._watched(name))
+        self._loop = asyncio.get_running_loop()
+        assert store._database._writer is not None
+        store._database._writer.set_trace_callback(self._begins)
 
-    def _watched(self, name: str) -> Any:
-        original = getattr(aiosqlite.Connection, name)
+    def _begins(self, _statement: str) -> None:
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(self._do, done)
+        assert done.wait(10)
 
-        def step(connection: Any, *arguments: Any) -> Any:
-            self.taken += 1
+    def _do(self, done: threading.Event) -> None:
+        self.taken += 1
+        try:
             self.doing()
-            return original(connection, *arguments)
-
-        return step
+        finally:
+            done.set()
 
 
 @pytest.fixture
-def steps(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
-    watched = Steps(monkeypatch)
-    yield watched
-    watched.doing = lambda: None
+async def steps(store: SqliteStore) -> Steps:
+    return Steps(store)
 
 
 async def test_nothing_is_left_of_a_batch_that_fails(store, thread):
@@ -172,16 +172,16 @@ async def test_a_full_disk_is_told_and_the_batch_can_be_repeated(store, thread):
     """Nothing of it was written, and what is there can be read."""
     run = await open_run(store, thread)
     large = [*changes(thread, run), MessagesPut(thread.key, [message("b", content="x" * 10**6)])]
-    writer = store._database._open[0]
-    ((pages,),) = await writer.execute_fetchall("PRAGMA page_count")
-    await writer.execute_fetchall(f"PRAGMA max_page_count = {pages + 1}")
+    writer = store._database._writer
+    ((pages,),) = writer.execute("PRAGMA page_count")
+    writer.execute(f"PRAGMA max_page_count = {pages + 1}")
 
     with pytest.raises(Unavailable, match="full"):
         await store.write(large)
     assert not is_locked(store)
     assert not await is_written(store, run)
 
-    await writer.execute_fetchall("PRAGMA max_page_count = 1000000")
+    writer.execute("PRAGMA max_page_count = 1000000")
     await store.write(large)
     assert ids(await store.messages(thread)) == ["a", "b"]
 

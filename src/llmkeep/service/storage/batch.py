@@ -73,7 +73,7 @@ class Batch:
         for values in self._runs.values():
             values.update({name: _mended(value) for name, value in values.items()})
 
-    async def write(self, transaction: Transaction) -> None:
+    def write(self, transaction: Transaction) -> None:
         """Write them."""
         for statement, rows in (
             (statements.ADD_EVENT, self._events),
@@ -82,14 +82,14 @@ class Batch:
             (statements.GIVE_TITLE, self._titles),
         ):
             if rows:
-                await transaction.many(statement, rows)
+                transaction.many(statement, rows)
         changed: dict[Statement, list[Row]] = {}
         for run, values in self._runs.items():
             if values:
                 statement = statements.change_run(tuple(values))
                 changed.setdefault(statement, []).append(statement.values({**values, "run": run}))
         for statement, rows in changed.items():
-            await transaction.many(statement, rows)
+            transaction.many(statement, rows)
 
 
 async def write(database: Database, changes: Sequence[Change], now: datetime) -> None:
@@ -100,19 +100,19 @@ async def write(database: Database, changes: Sequence[Change], now: datetime) ->
         await database.write(lambda transaction: _write_mended(transaction, changes, now))
 
 
-async def _write_mended(transaction: Transaction, changes: Sequence[Change], now: datetime) -> None:
+def _write_mended(transaction: Transaction, changes: Sequence[Change], now: datetime) -> None:
     """The same without what has no thread or run, and without halves of characters."""
     asked = {
         "threads": [c.thread for c in changes if isinstance(c, MessagesPut)],
         "runs": [c.run for c in changes if isinstance(c, EventsAdded)],
     }
     there = {
-        table: {key for (key,) in await transaction.rows(find, ids=json.dumps(asked[table]))}
+        table: {key for (key,) in transaction.rows(find, ids=json.dumps(asked[table]))}
         for table, find in statements.THERE.items()
     }
     left = Batch([change for change in changes if _is_of(change, there)], now)
     left.mend()
-    await left.write(transaction)
+    left.write(transaction)
 
 
 def _is_of(change: Change, there: Mapping[str, set[int]]) -> bool:

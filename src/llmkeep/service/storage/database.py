@@ -1,11 +1,12 @@
-"""A SQLite file behind SQLAlchemy's async engine: one connection that writes, three that read.
+"""A SQLite file: one connection that writes, three that read, and SQLAlchemy's async engine.
 
-The engine opens and closes the connections, and each statement is compiled once. It then goes to
-aiosqlite, which works on a thread of its own, in one step. The engine's own `execute` takes four (a
-cursor, the statement, the rows, the end of the cursor) and as many changes of threads: finding a
-row by its key cost 450 microseconds of CPU that way, and 35 this way. That, the pragmas and
-`BEGIN IMMEDIATE` are SQLite's own; for PostgreSQL the clause of a `Statement` is executed as it is,
-on a connection of the engine's pool.
+Each statement is compiled once. A reader hands it to aiosqlite, which works on a thread of its own,
+in one step; the engine's own `execute` takes four (a cursor, the statement, the rows, the end of
+the cursor) and as many changes of threads: finding a row by its key cost 450 microseconds of CPU
+that way, and 35 this way. A transaction that writes is one step, too: a plain function, which runs
+from `BEGIN` to `COMMIT` on another thread, so that nothing can cut it in the middle. That, the
+pragmas and `BEGIN IMMEDIATE` are SQLite's own; for PostgreSQL the clause of a `Statement` is
+executed as it is, on a connection of the engine's pool.
 
 A reader sees what has been committed before it asks. All methods belong to one event loop.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar, cast, final
@@ -49,9 +50,9 @@ OLDEST_SQLITE: Final = (3, 35)
 #: Bytes that the write-ahead log keeps of its file once it has been written back.
 LOG_BYTES: Final = 16 * 2**20
 
-#: The connections, each with a thread of its own: one writes, and what takes long has its own.
-_WRITER, _READER, _SCANNER, _SEARCHER = range(4)
-_CONNECTIONS: Final = 4
+#: The connections that read, each with a thread of its own: what takes long holds up no other.
+_READER, _SCANNER, _SEARCHER = range(3)
+_READERS: Final = 3
 
 #: Of a connection whose transaction has not met a statement yet.
 _BEGINS: Final = "llmkeep.begins"
@@ -63,6 +64,7 @@ _PRAGMAS: Final = (
     "PRAGMA synchronous = NORMAL",
     f"PRAGMA journal_size_limit = {LOG_BYTES}",
 )
+_FOREIGN_KEYS: Final = "PRAGMA foreign_keys = ON"
 
 
 @final
@@ -83,18 +85,18 @@ class Statement:
 
 @final
 class Transaction:
-    """One that has begun; lives while the work that it was given to is under way."""
+    """One that has begun; lives while the work that it was given to is under way, on its thread."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection: Final = connection
 
-    async def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
+    def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
         """Do it, and give what it returns."""
-        return await _rows(self._connection, statement, values)
+        return self._connection.execute(statement.text, statement.values(values)).fetchall()
 
-    async def many(self, statement: Statement, rows: Iterable[Row]) -> None:
+    def many(self, statement: Statement, rows: Iterable[Row]) -> None:
         """Do it for each row, which has a value for each question mark."""
-        await self._connection.executemany(statement.text, rows)
+        self._connection.executemany(statement.text, rows)
 
 
 @final
@@ -109,22 +111,31 @@ class Database:
         self.newest = ""
         """The version of the tables that this code writes, once it is open."""
         self._turn: Final = asyncio.Lock()
+        self._writer: sqlite3.Connection | None = None
         self._connections: Final = AsyncExitStack()
-        self._open: list[aiosqlite.Connection] = []
+        self._readers: list[aiosqlite.Connection] = []
 
     async def open(self) -> Self:
         """Make or migrate the file, and open it. Raises SettingsError."""
         self.newest = await on_thread("migrate", lambda: migrate(self.path))
         try:
-            for _ in range(_CONNECTIONS):
+            await on_thread("store", self._open_writer)
+            for _ in range(_READERS):
                 connection = await self._connections.enter_async_context(self.engine.connect())
                 raw = await connection.get_raw_connection()
                 assert isinstance(raw.driver_connection, aiosqlite.Connection)
-                self._open.append(raw.driver_connection)
+                self._readers.append(raw.driver_connection)
         except BaseException:
             await self.close()
             raise
         return self
+
+    def _open_writer(self) -> None:
+        self._writer = sqlite3.connect(
+            self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+        )
+        for pragma in (*_PRAGMAS, _FOREIGN_KEYS):
+            self._writer.execute(pragma)
 
     async def close(self) -> None:
         """Close the file, after what is being written."""
@@ -132,9 +143,12 @@ class Database:
             await whole(self._close())
 
     async def _close(self) -> None:
-        self._open.clear()
+        self._readers.clear()
         await self._connections.aclose()
         await self.engine.dispose()
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await on_thread("store", writer.close)
 
     async def read(self, statement: Statement, **values: Any) -> Sequence[Row]:
         """The rows of a statement that finds them by an index."""
@@ -149,57 +163,55 @@ class Database:
         return await self._read(_SEARCHER, statement, values)
 
     async def _read(
-        self, connection: int, statement: Statement, values: Mapping[str, Any]
+        self, reader: int, statement: Statement, values: Mapping[str, Any]
     ) -> Sequence[Row]:
         # One step on the connection's thread, whoever waits for it: nothing stays open.
+        if not self._readers:
+            raise _closed()
+        rows: Any
         try:
-            return await _rows(self._connection(connection), statement, values)
+            rows = await self._readers[reader].execute_fetchall(
+                statement.text, statement.values(values)
+            )
         except sqlite3.DatabaseError as error:
             _refuse(error)
             raise
+        return cast("Sequence[Row]", rows)
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Do `work` in a transaction: whole or not at all, also when the caller is cancelled."""
-        async with self._turn:
-            return await whole(self._transact(work))
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Do `work` in a transaction, on another thread: whole, or not at all where it raises.
 
-    async def _transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        connection = self._connection(_WRITER)
+        Whoever is cancelled meanwhile is so at its end.
+        """
         try:
-            try:
-                await connection.execute("BEGIN IMMEDIATE")
-                result = await work(Transaction(connection))
-                await connection.commit()
-            except BaseException:
-                # Behind whatever is still on its way to the thread; nothing, if none has begun.
-                with suppress(ValueError, sqlite3.Error):
-                    await connection.rollback()
-                raise
+            return await self._on_writer(lambda connection: _transact(connection, work))
         except sqlite3.DatabaseError as error:
             _refuse(error)
             raise
-        return result
 
     async def shrink(self) -> None:
         """Give pages that are free back to the disk, a bounded number of them."""
         # A script: of a statement one step would be taken, which is one page.
         script = f"PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"
+        with suppress(sqlite3.OperationalError):  # then the next one does it
+            await self._on_writer(lambda connection: connection.executescript(script))
+
+    async def _on_writer(self, work: Callable[[sqlite3.Connection], T]) -> T:
         async with self._turn:
-            with suppress(sqlite3.OperationalError):  # then the next one does it
-                await self._connection(_WRITER).executescript(script)
-
-    def _connection(self, index: int) -> aiosqlite.Connection:
-        try:
-            return self._open[index]
-        except IndexError:
-            raise Unavailable("the store is closed: the server is ending") from None
+            writer = self._writer
+            if writer is None:
+                raise _closed()
+            return await on_thread("store", lambda: work(writer))
 
 
-async def _rows(
-    connection: aiosqlite.Connection, statement: Statement, values: Mapping[str, Any]
-) -> Sequence[Row]:
-    rows: Any = await connection.execute_fetchall(statement.text, statement.values(values))
-    return cast("Sequence[Row]", rows)
+def _transact(connection: sqlite3.Connection, work: Callable[[Transaction], T]) -> T:
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:  # which commits, or rolls back
+        return work(Transaction(connection))
+
+
+def _closed() -> Unavailable:
+    return Unavailable("the store is closed: the server is ending")
 
 
 def _refuse(error: sqlite3.DatabaseError) -> None:
@@ -231,11 +243,8 @@ async def on_thread(name: str, work: Callable[[], T]) -> T:
         else:
             loop.call_soon_threadsafe(tell, result, None)
 
-    async def wait() -> T:
-        workers.run(name, run)
-        return await done
-
-    return await whole(wait())
+    workers.run(name, run)
+    return await whole(done)
 
 
 # --- engines -------------------------------------------------------------------------------------
@@ -243,7 +252,7 @@ async def on_thread(name: str, work: Callable[[], T]) -> T:
 
 def _engine(path: Path) -> AsyncEngine:
     engine = create_async_engine(_url("sqlite+aiosqlite", path), pool_size=8, max_overflow=0)
-    _prepare(engine.sync_engine, *_PRAGMAS, "PRAGMA foreign_keys = ON")
+    _prepare(engine.sync_engine, *_PRAGMAS, _FOREIGN_KEYS)
     _begin_by_the_first_statement(engine.sync_engine)
     return engine
 

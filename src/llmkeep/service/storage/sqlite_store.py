@@ -98,9 +98,9 @@ class SqliteStore:
     async def check(self) -> None:
         """Read and write. Raises Unavailable, which says why not."""
 
-        async def touch(transaction: Transaction) -> None:
+        def touch(transaction: Transaction) -> None:
             # A number in the file's header that nobody else uses.
-            await transaction.rows(statements.TOUCH)
+            transaction.rows(statements.TOUCH)
 
         await self._database.write(touch)
 
@@ -139,9 +139,9 @@ class SqliteStore:
             "now": to_number(self._now()),
         }
 
-        async def add(transaction: Transaction) -> tuple[Thread, bool]:
-            added = await transaction.rows(statements.ADD_THREAD, **values)
-            (row,) = await transaction.rows(statements.FIND_THREAD, user=user, thread_id=thread_id)
+        def add(transaction: Transaction) -> tuple[Thread, bool]:
+            added = transaction.rows(statements.ADD_THREAD, **values)
+            (row,) = transaction.rows(statements.FIND_THREAD, user=user, thread_id=thread_id)
             return as_thread(row), bool(added)
 
         return await self._database.write(add)
@@ -175,9 +175,9 @@ class SqliteStore:
         return await self._change(thread, statements.RESTORE_THREAD)
 
     async def _change(self, thread: Thread, change: Statement, **values: Any) -> Thread:
-        async def work(transaction: Transaction) -> Sequence[Any]:
-            await transaction.rows(change, thread=thread.key, **values)
-            return await transaction.rows(statements.READ_THREAD, thread=thread.key)
+        def work(transaction: Transaction) -> Sequence[Any]:
+            transaction.rows(change, thread=thread.key, **values)
+            return transaction.rows(statements.READ_THREAD, thread=thread.key)
 
         rows = await self._database.write(work)
         if not rows:
@@ -196,10 +196,10 @@ class SqliteStore:
         """
         moment = to_number(self._now() - TOKENS_KEPT)
 
-        async def purge(transaction: Transaction) -> None:
-            await transaction.rows(statements.FORGET_PURGED_TOKENS, moment=moment)
-            await transaction.rows(statements.KEEP_PURGED_TOKENS, thread=thread.key, moment=moment)
-            await transaction.rows(statements.PURGE_THREAD, thread=thread.key)
+        def purge(transaction: Transaction) -> None:
+            transaction.rows(statements.FORGET_PURGED_TOKENS, moment=moment)
+            transaction.rows(statements.KEEP_PURGED_TOKENS, thread=thread.key, moment=moment)
+            transaction.rows(statements.PURGE_THREAD, thread=thread.key)
 
         await self._database.write(purge)
         await self._database.shrink()
@@ -256,10 +256,10 @@ class SqliteStore:
         run = pending_run(thread, asked, request, model, self._now())
         values = run_values(run)
 
-        async def add(transaction: Transaction) -> tuple[Run | None, bool]:
-            for (key,) in await transaction.rows(statements.ADD_RUN, **values):
+        def add(transaction: Transaction) -> tuple[Run | None, bool]:
+            for (key,) in transaction.rows(statements.ADD_RUN, **values):
                 return replace(run, key=key), True
-            for row in await transaction.rows(
+            for row in transaction.rows(
                 statements.RUN_OF_THREAD, thread=thread.key, run_id=asked.run_id
             ):
                 return as_run(row), False
@@ -313,9 +313,9 @@ class SqliteStore:
     async def compact_run(self, run: Run) -> None:
         """Drop its events but the first and the last."""
 
-        async def compact(transaction: Transaction) -> None:
-            await transaction.rows(statements.DROP_EVENTS, run=run.key)
-            await transaction.rows(statements.MARK_COMPACTED, run=run.key)
+        def compact(transaction: Transaction) -> None:
+            transaction.rows(statements.DROP_EVENTS, run=run.key)
+            transaction.rows(statements.MARK_COMPACTED, run=run.key)
 
         await self._database.write(compact)
 
