@@ -14,11 +14,13 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from llmkeep import ClientCache, Scope, WouldDeadlock
+from llmkeep.core.deadlocks import WaitGraph, waits
 from tests.core.conftest import MakeCache
 from tests.core.tools import (
     WAIT,
@@ -242,6 +244,42 @@ def test_i14_a_signal_handler_may_use_the_cache_outside_the_lock(
     finally:
         signal.signal(signal.SIGUSR2, before)
     assert used == [client, client]
+
+
+def test_i14_a_handler_may_lease_at_any_bytecode_of_a_wait(make_cache: MakeCache) -> None:
+    """Where a wait begins and ends, a handler that waits itself leaves the books as they were."""
+    begin_and_end = {WaitGraph.begin.__code__, WaitGraph.end.__code__}
+    cache = make_cache(max_idle=2)
+
+    def lease_with_a_handler_at(moment: int) -> bool:
+        passed = 0
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal passed
+            if frame.f_code not in begin_and_end:
+                return None
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                passed += 1
+                if passed == moment:
+                    lease(cache, f"inner {moment}")  # not traced: the handler
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            lease(cache, f"outer {moment}")
+        finally:
+            sys.settrace(before)
+        return passed >= moment
+
+    moments = 0
+    while lease_with_a_handler_at(moments + 1):
+        moments += 1
+        assert not waits._blocked
+    assert moments > 20
+    assert waits._many == 0
+    assert cache.stats().built == 2 * moments + 1
 
 
 def test_i14_the_collector_may_come_at_any_moment(make_cache: MakeCache) -> None:

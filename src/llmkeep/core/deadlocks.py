@@ -75,9 +75,10 @@ class WaitGraph:
         on_fork_in_child(self, "_forget")
 
     def _forget(self) -> None:
-        # Reentrant: a signal handler may lease while its thread is in here.
+        # Reentrant: a signal handler may lease while its thread is in here. What it begins it ends
+        # before we go on, so whatever we have read still holds: the tuples are never changed.
         self._lock = threading.RLock()
-        self._blocked: dict[weakref.ref[Any], list[Request]] = {}
+        self._blocked: dict[weakref.ref[Any], tuple[Request, ...]] = {}
         #: How many of the waiting are more than one thread or task.
         self._many = 0
 
@@ -92,18 +93,19 @@ class WaitGraph:
                 raise WouldDeadlock("waiting here would never end:", (f"{who.name} waits", *cycle))
             self._many += who.is_many
             for token in who.waits:
-                self._blocked.setdefault(token, []).append(request)
+                self._blocked[token] = (*self._blocked.get(token, ()), request)
 
     def end(self, request: Request, who: Actor) -> None:
         """The wait is over."""
         with self._lock:
             for token in who.waits:
-                requests = self._blocked.get(token, [])
+                requests = self._blocked.get(token, ())
                 if request not in requests:
                     return  # a forked child, which has a graph of its own
-                requests.remove(request)
-                if not requests:
-                    del self._blocked[token]
+                if left := tuple(each for each in requests if each is not request):
+                    self._blocked[token] = left
+                else:
+                    self._blocked.pop(token, None)
             self._many -= who.is_many
 
     def _cycle(self, asked: Request, me: Tokens, *, with_turns: bool) -> tuple[str, ...] | None:
