@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from types import FrameType
 from typing import Any
 
@@ -27,6 +28,28 @@ def interrupt_at(function: Any) -> None:
             raise Interrupt
 
     sys.setprofile(profile)
+
+
+def test_i14_a_return_is_over_while_another_thread_holds_the_lock(
+    make_cache: MakeCache, open_gate: Gate
+) -> None:
+    """It does not wait until that thread lets go: the section ends only after the return has."""
+    cache = make_cache()
+    leased = cache.lease("k")
+    leased.__enter__()
+    held, returned = threading.Event(), threading.Event()
+
+    def section() -> bool:
+        held.set()
+        return returned.wait(WAIT)
+
+    holder = start(cache._ledger.decide, section)
+    assert held.wait(WAIT)
+    leased.__exit__(None, None, None)
+    returned.set()
+
+    assert holder.result(WAIT), "the return waited for the section, and that gave up"
+    assert cache.stats().idle == 1
 
 
 def test_i14_using_the_cache_while_left_word_is_read_is_an_error(

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from llmkeep import BuildTimeout
+from llmkeep.core.events import LeasedTooLong, LeaseReturnedLate
 from tests.core.conftest import MakeCache
-from tests.core.tools import WAIT, Gate, lease, start
+from tests.core.tools import WAIT, Gate, Recorder, lease, start
 
 #: In seconds; far longer than any test, so that nothing happens by itself.
 LIMIT = 1000.0
@@ -85,3 +86,23 @@ def test_i10_what_is_due_is_done_at_that_moment_and_not_before(
 
     cache._ledger.sweep(when)
     assert has_happened()
+
+
+def test_i3_a_lease_is_reported_once_it_is_out_for_its_limit_and_not_before(
+    make_cache: MakeCache, open_gate: Gate
+) -> None:
+    """`leak_after` counts from when the lease was asked for."""
+    cache = make_cache(idle_ttl=None, leak_after=LIMIT)
+    told = Recorder()
+    cache.subscribe(told)
+    with cache.lease("k"):
+        ((_, _, watch, _),) = cache._ledger.out()
+        assert watch is not None
+
+        cache._ledger.sweep(watch.since + LIMIT - 0.01)
+        assert not told.of(LeasedTooLong)
+        cache._ledger.sweep(watch.since + LIMIT)
+        assert [event.seconds for event in told.of(LeasedTooLong)] == [pytest.approx(LIMIT)]
+        cache._ledger.sweep(watch.since + LIMIT + 1)
+
+    assert len(told.of(LeasedTooLong)) == len(told.of(LeaseReturnedLate)) == 1

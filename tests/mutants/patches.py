@@ -249,8 +249,8 @@ PATCHES: Final = (
         "            if lock.acquire():\n",
         (
             (
-                "core/test_anywhere.py",
-                "test_i14_a_lease_returned_while_another_thread_holds_the_lock_does_not_wait",
+                "core/test_survivors_guard.py",
+                "test_i14_a_return_is_over_while_another_thread_holds_the_lock",
             ),
         ),
     ),

@@ -26,12 +26,14 @@ from .patches import Patch
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = Path(llmkeep.__file__).parent
 
-#: Seconds after which a run of tests is ended: a fault may make it hang.
-LIMIT: Final = 120.0
+#: Seconds after which a run of tests is ended, if that did not help.
+LIMIT: Final = 300.0
 
 #: The plugins that these tests need, and no other: loading all that is installed takes longer than
 #: most of the tests.
-OPTIONS: Final = ("-q", "-x", "-p", "no:cacheprovider", "-p", "asyncio", "-p", "anyio")
+PLUGINS: Final = ("-p", "no:cacheprovider", "-p", "asyncio", "-p", "anyio")
+#: A test that hangs is ended after so many seconds, and has failed.
+HANGS: Final = ("-o", "faulthandler_timeout=60", "-o", "faulthandler_exit_on_timeout=true")
 ENVIRONMENT: Final = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 #: What pytest returns: all passed, or some failed. Anything else is no answer.
@@ -75,18 +77,13 @@ def package_with(patch: Patch | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def trial(tests: Iterable[tuple[str, str]], patch: Patch | None = None) -> Trial:
+def trial(tests: Iterable[tuple[str, ...]], patch: Patch | None = None) -> Trial:
     """Run `tests` over a copy of the package with `patch` applied."""
     began = time.monotonic()
+    named = ["::".join(("tests/" + file, *name)) for file, *name in tests]
     with package_with(patch) as sources:
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "pytest",
-                *OPTIONS,
-                *(f"tests/{file}::{name}" for file, name in tests),
-            ],
+            [sys.executable, "-m", "pytest", "-q", "-x", *PLUGINS, *HANGS, *named],
             cwd=ROOT,
             env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(sources)},
             stdout=subprocess.PIPE,
