@@ -1,9 +1,9 @@
 """The journal: what all runs have to say, written in few transactions, and told after them.
 
 One task writes. It takes what every run has pending, writes it in one transaction, and then lets
-each run publish what is stored: so no reader ever sees what a killed process would forget. The
-first to come after a pause is written at once; while there is more, at most one transaction begins
-in each `interval`, which is what makes fifty runs cost little more than one.
+each run publish what is stored: so no reader ever sees what a killed process would forget. What
+few runs say is written at once; after a transaction of many, the next begins an `interval` later,
+which is what makes fifty runs cost little more than one.
 
 A transaction that fails is tried again. One that goes on failing is taken apart, run by run, so
 that only the runs fail whose own changes cannot be written; not where it is the store as a whole
@@ -33,6 +33,9 @@ RETRIES: Final = (0.05, 0.25, 1.0)
 
 #: Seconds that a transaction may take, and after which none is tried again.
 WRITE_TIMEOUT: Final = 30.0
+
+#: So many runs in a transaction are few: the next one does not wait to become larger.
+FEW: Final = 4
 
 #: Characters of one run that may wait to be written.
 PENDING_CHARACTERS: Final = 256 * 1024
@@ -135,7 +138,7 @@ class Journal:
 
     Args:
         store: where to write.
-        interval: seconds between the beginnings of two transactions.
+        interval: seconds from the beginning of a transaction of many runs to the next one's.
         write_timeout: seconds that one may take; then what it writes is given up.
         watcher: told of each.
     """
@@ -199,7 +202,7 @@ class Journal:
 
     async def _write_on(self) -> None:
         loop = asyncio.get_running_loop()
-        last = -self._interval
+        earliest = 0.0
         while True:
             await self._wake.wait()
             if not self._waiting:
@@ -208,9 +211,9 @@ class Journal:
                     return
                 self._wake.clear()
                 continue
-            if not self._is_closing and (early := last + self._interval - loop.time()) > 0:
+            if not self._is_closing and (early := earliest - loop.time()) > 0:
                 await asyncio.sleep(early)
-            last = loop.time()
+            earliest = loop.time() + (self._interval if len(self._waiting) > FEW else 0.0)
             await self._write_all()
 
     async def _write_all(self) -> None:
