@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, cast, final
 
@@ -172,21 +172,12 @@ class _LoopSaver(AsyncSqliteSaver):
 
     @override
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = KEEP_LATEST) -> None:
+        connection: Any = self.conn
         async with self.lock:
             for thread in thread_ids:
-                gone = _gone(thread, await self.conn.execute_fetchall(_ROWS, (thread,)))
-                if not gone:
-                    continue
-                try:
-                    for delete in _DELETES:
-                        await self.conn.executemany(delete, gone)
-                    await self.conn.commit()
-                except BaseException:
-                    await self.conn.rollback()
-                    raise
-                ((free,),) = await self.conn.execute_fetchall("PRAGMA freelist_count")
-                ((pages,),) = await self.conn.execute_fetchall("PRAGMA page_count")
-                await self.conn.executescript(_shrink(free, pages))
+                # One step on the connection's thread, which nothing cuts in the middle; aiosqlite
+                # has no public way to do several statements in one.
+                await connection._execute(lambda name: _prune(connection._conn, name), thread)
 
 
 @final
@@ -196,23 +187,24 @@ class _ThreadSaver(SqliteSaver):
     @override
     def prune(self, thread_ids: Sequence[str], *, strategy: str = KEEP_LATEST) -> None:
         for thread in thread_ids:
-            with self.cursor() as cursor:
-                gone = _gone(thread, cursor.execute(_ROWS, (thread,)).fetchall())
-                for delete in _DELETES:
-                    cursor.executemany(delete, gone)
-                ((free,),) = cursor.execute("PRAGMA freelist_count").fetchall()
-                ((pages,),) = cursor.execute("PRAGMA page_count").fetchall()
-                cursor.executescript(_shrink(free, pages))  # which commits first
+            with self.cursor(transaction=False):
+                _prune(self.conn, thread)
 
 
-def _gone(thread: str, rows: Iterable[Any]) -> list[tuple[str, str, str]]:
-    return [(thread, *each) for each in superseded(Row(*row) for row in rows)]
-
-
-def _shrink(free: int, pages: int) -> str:
-    """How to give free pages back, beyond what the steps of the next turn will fill again."""
+def _prune(connection: sqlite3.Connection, thread: str) -> None:
+    rows = connection.execute(_ROWS, (thread,)).fetchall()
+    gone = [(thread, *each) for each in superseded(Row(*row) for row in rows)]
+    if not gone:
+        return
+    with connection:  # which commits, or rolls back
+        for delete in _DELETES:
+            connection.executemany(delete, gone)
+    ((free,),) = connection.execute("PRAGMA freelist_count").fetchall()
+    ((pages,),) = connection.execute("PRAGMA page_count").fetchall()
+    # Back go free pages beyond what the steps of the next turn will fill again.
     surplus = free - FREE_PER_USED * (pages - free)
-    return f"PRAGMA incremental_vacuum({surplus})" if surplus > 0 else ""
+    if surplus > 0:  # a script: of a statement one step would be taken, which is one page
+        connection.executescript(f"PRAGMA incremental_vacuum({surplus})")
 
 
 # --- connections ---------------------------------------------------------------------------------
