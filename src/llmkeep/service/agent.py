@@ -191,7 +191,10 @@ class ServiceHandler(ConversationHandler):
     @override
     def _get_parameters(self, provider: str) -> Mapping[str, Any]:
         address = self._picked.base_url
-        return {} if address is None else endpoint(provider, address)
+        if address is not None:
+            return endpoint(provider, address)
+        # Tokens are limited and shown, and LangChain asks OpenAI's own server alone for them.
+        return {"stream_usage": True} if provider == "openai" else {}
 
     @override
     def _observe(self, step: Step) -> AbstractContextManager[object]:

@@ -60,8 +60,8 @@ async def test_a_backup_is_put_back(folder, tmp_path):
 
     assert not folder.memory.exists()
     assert not Path(f"{folder.database}-wal").exists()
-    replaced = {each.name for each in folder.path.glob("*.replaced")}
-    assert {"service.sqlite3.replaced", "service.sqlite3-wal.replaced"} < replaced
+    replaced = {each.name.partition(".replaced-")[0] for each in folder.path.glob("*.replaced-*")}
+    assert {"service.sqlite3", "service.sqlite3-wal"} < replaced
     assert stat.S_IMODE(folder.database.stat().st_mode) == 0o600
     async with SqliteStore(folder.database) as store:
         assert ids(await store.messages(await open_thread(store))) == ["a"]
@@ -74,8 +74,10 @@ async def test_what_was_replaced_can_be_put_back_too(folder, tmp_path):
         await open_thread(store)
     restore(copy, folder)
 
-    restore(folder.path / "service.sqlite3.replaced", folder)
+    (replaced,) = folder.path.glob("service.sqlite3.replaced-*")
+    restore(replaced, folder)
 
+    assert len([*folder.path.glob("service.sqlite3.replaced-*")]) == 2, "none was overwritten"
     async with SqliteStore(folder.database) as store:
         assert await store.thread("ann", "t1") is not None
 
@@ -116,7 +118,7 @@ def test_only_a_whole_backup_of_ours_is_put_back(folder, tmp_path, wrong):
         restore(backup, folder)
 
     assert folder.database.read_bytes() == before
-    assert not list(folder.path.glob("*.replaced"))
+    assert not list(folder.path.glob("*.replaced-*"))
 
 
 def test_no_file_is_overwritten_by_a_backup(folder, tmp_path):
@@ -145,7 +147,7 @@ def test_the_program_says_where_the_copy_is(folder, tmp_path, capsys):
     assert copy.name.startswith("service-")
 
     assert main(["--restore", str(copy)]) == 0
-    assert "service.sqlite3.replaced" in {each.name for each in folder.path.iterdir()}
+    assert [*folder.path.glob("service.sqlite3.replaced-*")]
 
     assert main([str(copy)]) == 1
     assert capsys.readouterr().err == f"{copy} is there already: name a new file\n"

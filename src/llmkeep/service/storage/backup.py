@@ -62,13 +62,16 @@ def back_up(database: Path, target: Path) -> Path:
 
 
 def restore(backup: Path, folder: DataFolder) -> None:
-    """Make `backup` what `folder` keeps; blocks. What was there stays beside it, as `.replaced`.
+    """Make `backup` what `folder` keeps; blocks. What was there stays beside it.
+
+    Its names end in `.replaced` and the time.
 
     Raises BackupError, and SettingsError where the folder is in use.
     """
     with folder:
         _check(backup)
         incoming = folder.path / "service.sqlite3.incoming"
+        replaced = f".replaced-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"  # none is overwritten
         try:
             incoming.unlink(missing_ok=True)
             incoming.touch(mode=0o600)
@@ -78,7 +81,7 @@ def restore(backup: Path, folder: DataFolder) -> None:
                 for suffix in _BESIDE:
                     old = database.with_name(f"{database.name}{suffix}")
                     if old.exists():
-                        old.replace(old.with_name(f"{old.name}.replaced"))
+                        old.replace(old.with_name(f"{old.name}{replaced}"))
             incoming.rename(folder.database)
             _to_disk(folder.path)
         except OSError as error:
