@@ -11,8 +11,9 @@ import pytest
 
 from llmkeep import LLMKeepError, Scope, WouldDeadlock
 from llmkeep.core.ledger import Ledger
+from tests.core.books import check, check_at_rest
 from tests.core.conftest import MakeCache
-from tests.core.tools import WAIT, Gate, is_free, lease, start, until_waiting
+from tests.core.tools import WAIT, Gate, is_free, lease, start, sweep, until, until_waiting
 
 
 class Interrupt(KeyboardInterrupt):
@@ -92,3 +93,33 @@ def test_i14_who_waits_behind_an_interrupted_return_is_served_by_the_housekeeper
         sys.setprofile(None)
 
     assert waiter.result(WAIT) is not None
+
+
+def test_i14_what_an_interrupt_left_neither_leased_nor_idle_becomes_idle(
+    make_cache: MakeCache, open_gate: Gate
+) -> None:
+    """1. a build ends; 2. a signal handler raises while its end is written down; 3. although nobody
+    uses the cache any more, the instance is idle, and bounded as such.
+    """
+    cache = make_cache()
+    interrupt_at(Ledger._tell_warmers)
+    try:
+        with pytest.raises(Interrupt):
+            cache.warm("k")
+    finally:
+        sys.setprofile(None)
+
+    until(lambda: len(cache._ledger.idle) == 1)
+    check_at_rest(cache)
+
+
+def test_i14_mending_leaves_alone_what_is_leased(make_cache: MakeCache, open_gate: Gate) -> None:
+    """What is out was not left half done."""
+    cache = make_cache(max_idle=0)
+    with cache.lease("k") as client:
+        cache._ledger.torn = True
+        sweep(cache, 0)
+        assert not cache._ledger.torn
+        check(cache)
+        assert cache.stats().leased == 1
+        assert client.closes == 0
