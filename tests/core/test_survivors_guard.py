@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -51,6 +52,27 @@ def test_i14_a_return_is_over_while_another_thread_holds_the_lock(
 
     assert holder.result(WAIT), "the return waited for the section, and that gave up"
     assert cache.stats().idle == 1
+
+
+def test_i14_who_takes_a_lease_does_what_follows_from_the_word_it_found(
+    make_cache: MakeCache, open_gate: Gate
+) -> None:
+    """1. a return finds the lock taken and leaves word; 2. whoever comes next reads it, and wakes
+    the next in the queue, although it has been served itself.
+    """
+    cache = make_cache(scope=Scope.exclusive(1))
+    cache.warm("ready")
+    holder = cache.lease("k")
+    holder.__enter__()
+    waiter = start(lease, cache)
+    until_waiting(cache, 1)
+    ledger = cache._ledger
+    assert holder.instance is not None
+    ledger.inbox.append(partial(ledger.returned, holder.instance, holder.token))
+    holder.instance = None
+
+    with cache.lease("ready"):
+        assert waiter.result(WAIT) is not None
 
 
 def test_i14_using_the_cache_while_left_word_is_read_is_an_error(

@@ -5,6 +5,7 @@ Housekeeping is asked here, as the housekeeper asks, at moments of the test's ch
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -12,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from llmkeep import BuildTimeout
+from llmkeep import BuildTimeout, Scope
 from llmkeep.core.events import LeasedTooLong, LeaseReturnedLate
+from llmkeep.core.sweep import LOOP_CHECK, _closes
 from tests.core.conftest import MakeCache
-from tests.core.tools import WAIT, Gate, Recorder, lease, start
+from tests.core.tools import WAIT, Gate, Recorder, auntil, lease, start
 
 #: In seconds; far longer than any test, so that nothing happens by itself.
 LIMIT = 1000.0
@@ -106,3 +108,39 @@ def test_i3_a_lease_is_reported_once_it_is_out_for_its_limit_and_not_before(
         cache._ledger.sweep(watch.since + LIMIT + 1)
 
     assert len(told.of(LeasedTooLong)) == len(told.of(LeaseReturnedLate)) == 1
+
+
+@pytest.mark.parametrize("option", ["idle_ttl", "leak_after"])
+def test_i10_while_something_is_leased_housekeeping_comes_again_after_the_limit(
+    make_cache: MakeCache, open_gate: Gate, option: str
+) -> None:
+    """It may be returned, or be out for too long, without anybody telling the housekeeper."""
+    cache = make_cache(**{"idle_ttl": None, option: LIMIT})
+    now = time.monotonic()
+    assert cache._ledger.sweep(now) is None
+    with cache.lease("k"):
+        assert cache._ledger.sweep(now) == now + LIMIT
+
+
+async def test_i5_while_there_are_loops_housekeeping_looks_whether_they_are(
+    make_cache: MakeCache, gate: Gate
+) -> None:
+    """A loop that dies without ceremony tells nobody; nor does one that never begins a close."""
+    may_end = asyncio.Event()
+
+    async def close(client: object) -> None:
+        await may_end.wait()
+
+    gate.open()
+    cache = make_cache(
+        None, abuild=gate.abuild, close=close, close_timeout=None, scope=Scope.LOOP, idle_ttl=None
+    )
+    ledger, now = cache._ledger, time.monotonic()
+    async with cache.lease("k"):
+        assert ledger.sweep(now) == now + LOOP_CHECK
+    cache.clear()
+    await auntil(lambda: any(each.loop for each in ledger.closes.under_way))
+    assert _closes(ledger, now) == now + LOOP_CHECK
+    may_end.set()
+    await auntil(lambda: cache.stats().closed == 1)
+    assert _closes(ledger, now) is None
