@@ -58,7 +58,7 @@ def test_i5_closing_on_another_loop_is_told(session, standin):
 
 
 def test_i5_misuse_that_is_swallowed_fails_the_test_at_its_end(session, standin):
-    """Also `except BaseException`, or a thread that nobody asks, hides nothing."""
+    """`except BaseException`, a thread that nobody asks, an error taken for a result: all told."""
     outcome = session(
         """
         import asyncio, contextlib, os, threading, httpx2
@@ -76,13 +76,29 @@ def test_i5_misuse_that_is_swallowed_fails_the_test_at_its_end(session, standin)
             for _ in range(2):
                 thread = threading.Thread(target=use, args=(client,))
                 thread.start(), thread.join()
+
+        def test_taken_for_an_answer():
+            client = httpx2.AsyncClient()
+
+            async def status():
+                get = client.get(os.environ["PLAIN"])
+                return (await asyncio.gather(get, return_exceptions=True))[0].status_code
+
+            asyncio.run(status()), asyncio.run(status())
         """,
         "--llmkeep-strict",
         apart=True,
     )
 
-    outcome.assert_outcomes(failed=2)
-    outcome.stdout.fnmatch_lines(["  used at test_it.py:5 in use"] * 2)
+    outcome.assert_outcomes(failed=3)
+    outcome.stdout.fnmatch_lines(
+        [
+            "  used at test_it.py:5 in use",
+            "  used at test_it.py:5 in use",
+            "  used at test_it.py:24 in test_taken_for_an_answer",
+            "FAILED *::test_taken_for_an_answer - Failed: llmkeep: an HTTP client*",
+        ]
+    )
 
 
 def test_i5_misuse_across_tests_is_told(session, standin):
@@ -232,6 +248,7 @@ def test_i5_finds_the_bug_of_langchain_openai_in_five_lines(session, standin):
             "  made at test_it.py:6 in test_as_it_comes",
             "  opened at test_it.py:7 in test_as_it_comes, on a loop that has been closed since",
             "  used at test_it.py:8 in test_as_it_comes",
+            "FAILED test_it.py::test_as_it_comes - Failed: llmkeep: an HTTP client*",
         ]
     )
     assert len(standin.requests) == 3
