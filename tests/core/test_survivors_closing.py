@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
+from collections.abc import Coroutine
 from typing import Any
 
+from llmkeep.core.events import CloseFailed
 from tests.core.conftest import MakeCache
-from tests.core.tools import WAIT, Client, Gate, alease, start, sweep, until
+from tests.core.tools import WAIT, Client, Gate, Recorder, alease, start, sweep, until
 
 
 def test_i4_a_stuck_close_hides_no_other_that_its_loop_never_began(
@@ -42,3 +45,29 @@ def test_i4_a_stuck_close_hides_no_other_that_its_loop_never_began(
     go.set()
     until(lambda: cache.stats().closed == 2)
     start(cache.close).result(WAIT)
+
+
+async def test_i4_an_overdue_close_that_its_loop_never_began_is_never_begun(
+    make_cache: MakeCache, open_gate: Gate
+) -> None:
+    """It has been reported as failed: it does not run behind that report, and is not left
+    un-awaited.
+    """
+    events = Recorder()
+    closes: list[Coroutine[Any, Any, None]] = []
+
+    def close(client: Client) -> Coroutine[Any, Any, None]:
+        closes.append(open_gate.aclose(client))
+        return closes[-1]
+
+    cache = make_cache(None, abuild=open_gate.abuild, close=close, close_timeout=1000.0)
+    cache.subscribe(events)
+    await alease(cache)
+    cache.invalidate("k")
+    until(lambda: any(each.loop for each in list(cache._ledger.closes.under_way)))
+    sweep(cache, 1001)  # this loop stands still meanwhile
+
+    assert [event.error for event in events.of(CloseFailed)] == ["TimeoutError"]
+    assert inspect.getcoroutinestate(closes[0]) == inspect.CORO_CLOSED
+    await cache.aclose()
+    assert not open_gate.closed
