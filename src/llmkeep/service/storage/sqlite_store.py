@@ -126,9 +126,6 @@ class SqliteStore:
         metadata: Mapping[str, Any] | None = None,
     ) -> tuple[Thread, bool]:
         """The thread, and whether it was made now. A deleted one comes with `deleted_at`."""
-        thread = await self.thread(user, thread_id, deleted=True)
-        if thread is not None:
-            return thread, False
         values = {
             "user": user,
             "thread_id": thread_id,
