@@ -1,9 +1,10 @@
 """The journal: what all runs have to say, written in few transactions, and told after them.
 
 One task writes. It takes what every run has pending, writes it in one transaction, and then lets
-each run publish what is stored: so no reader ever sees what a killed process would forget. What
-few runs say is written at once; after a transaction of many, the next begins an `interval` later,
-which is what makes fifty runs cost little more than one.
+each run publish what is stored: so no reader ever sees what a killed process would forget. The
+first to come after a pause is written at once, and so is what a run says while no other does; else
+at most one transaction begins in each `interval`, which is what makes fifty runs cost little more
+than one.
 
 A transaction that fails is tried again. One that goes on failing is taken apart, run by run, so
 that only the runs fail whose own changes cannot be written; not where it is the store as a whole
@@ -33,9 +34,6 @@ RETRIES: Final = (0.05, 0.25, 1.0)
 
 #: Seconds that a transaction may take, and after which none is tried again.
 WRITE_TIMEOUT: Final = 30.0
-
-#: So many runs in a transaction are few: the next one does not wait to become larger.
-FEW: Final = 4
 
 #: Characters of one run that may wait to be written.
 PENDING_CHARACTERS: Final = 256 * 1024
@@ -138,7 +136,7 @@ class Journal:
 
     Args:
         store: where to write.
-        interval: seconds from the beginning of a transaction of many runs to the next one's.
+        interval: seconds between the beginnings of two transactions, where several runs write.
         write_timeout: seconds that one may take; then what it writes is given up.
         watcher: told of each.
     """
@@ -202,7 +200,7 @@ class Journal:
 
     async def _write_on(self) -> None:
         loop = asyncio.get_running_loop()
-        earliest = 0.0
+        last, written = -self._interval, list[int]()
         while True:
             await self._wake.wait()
             if not self._waiting:
@@ -211,10 +209,15 @@ class Journal:
                     return
                 self._wake.clear()
                 continue
-            if not self._is_closing and (early := earliest - loop.time()) > 0:
+            is_alone = len(written) == 1 and self._keys() == written
+            early = last + self._interval - loop.time()
+            if early > 0 and not is_alone and not self._is_closing:
                 await asyncio.sleep(early)
-            earliest = loop.time() + (self._interval if len(self._waiting) > FEW else 0.0)
+            last, written = loop.time(), self._keys()
             await self._write_all()
+
+    def _keys(self) -> list[int]:
+        return [pages._key for pages in self._waiting]
 
     async def _write_all(self) -> None:
         """Write what there is, in one transaction, or else run by run."""

@@ -50,7 +50,7 @@ class Runs:
         store: where all is kept; not closed here.
         handlers: gives the agents.
         run_timeout: seconds that a run may take from its turn on.
-        write_interval: seconds between two transactions of the journal, where many runs write.
+        write_interval: seconds between two transactions of the journal, where several runs write.
         patience: seconds that a run gets to end when it is stopped.
         metrics: told what happens.
         around: entered around each run, in its task.
