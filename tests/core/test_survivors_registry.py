@@ -31,8 +31,10 @@ def test_i10_a_number_that_was_given_again_is_not_forgotten_with_its_first_owner
     registry: Registry[Thing] = Registry()
     first, second = Thing(), Thing()
     registry.add(first)
+    known = registry._references[id(first)]
     registry._references[id(first)] = weakref.ref(second)
 
     del first
 
+    assert known() is None
     assert registry.living() == [second]
