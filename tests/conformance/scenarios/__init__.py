@@ -1,0 +1,1 @@
+"""The scenarios, in files by what they are about."""

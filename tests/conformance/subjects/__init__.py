@@ -1,0 +1,1 @@
+"""A file per subject: llmkeep's own faces, and its peers."""
