@@ -392,6 +392,25 @@ def test_i7_cancelled_while_closing(
     run(main())
 
 
+def test_i5_loop_that_ends_while_its_client_is_closed(
+    run: Callable[[Any], Any], standin: StandIn, library: str, connections: Callable[[], int]
+) -> None:
+    """A close that the loop's end cancels half way is done to the last connection."""
+    closing: list[asyncio.Task[None]] = []
+
+    async def main(turns: int) -> None:
+        client = async_client(library=library, verify=standin.trust())
+        await asyncio.gather(*(plain(standin, client) for _ in range(5)))
+        closing.append(asyncio.create_task(client.aclose()))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    for turns in (2, 4, 6):
+        run(main(turns))
+        assert connections() == 0
+        gc.collect()  # a warning of what was left open comes now, and is an error
+
+
 def test_trace_of_the_user(run: Callable[[Any], Any], standin: StandIn, single: Any) -> None:
     """A user's own `trace` sees every event, and the request is left as it was."""
     seen: list[str] = []

@@ -48,6 +48,9 @@ class LoopHome:
         self.exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
         #: Tasks that close something; a loop holds its tasks weakly.
         self.closing: set[asyncio.Task[None]] = set()
+        #: What the pool has opened and not let go of yet.
+        self.connections: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._left: list[Any] = []
         self._make_pool = make_pool
         self._pool = make_pool()
         self._end = at_loop_end(self._loop_ends)
@@ -105,7 +108,13 @@ class LoopHome:
         await self._close()
 
     async def _close(self) -> None:
+        # A pool that is cancelled while it closes its connections has forgotten the others, and
+        # this is tried again: they are held until all are closed.
+        self._left = self._left or list(self.connections)
         await self._pool.aclose()
+        for connection in list(self._left):
+            await connection.aclose()
+        self._left = []
         # asyncio closes a socket in the turn after the one in which its transport is closed.
         await asyncio.sleep(0)
         self.closed = True
@@ -138,7 +147,8 @@ class Exchange:
         """Send `request`; the response whose stream this becomes."""
         self._sender = weakref.ref(cast("asyncio.Task[Any]", asyncio.current_task()))
         extensions = request.extensions
-        request.extensions = Handshake(extensions, self._home.spawn).extensions
+        opened = _let_be if self._owns_pool else self._home.connections.add
+        request.extensions = Handshake(extensions, self._home.spawn, opened).extensions
         try:
             response = await self._pool.handle_async_request(request)
         except BaseException:
@@ -217,6 +227,10 @@ class Exchange:
 def exchange_kind(library: Any) -> type[Exchange]:
     """`Exchange` as the library's own kind of stream: its client insists on that."""
     return type("Exchange", (Exchange, library.AsyncByteStream), {})
+
+
+def _let_be(connection: object) -> None:
+    """Do nothing: a pool of one exchange ends with it."""
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
