@@ -12,6 +12,7 @@ ARGS ?=
 
 # The page is built from web/, and again when something there is newer.
 PAGE := src/llmkeep/service/static/index.html
+PAGE_PACKAGES := web/node_modules/.package-lock.json
 PAGE_SOURCES := $(shell find web -name node_modules -prune -o -type f -print)
 
 .DEFAULT_GOAL := help
@@ -93,8 +94,6 @@ if ! { command -v npm && node -e 'process.exit(parseInt(process.versions.node) <
   export PATH="$(abspath $(BIN)):$$PATH"; \
 fi; cd web
 endef
-
-PAGE_PACKAGES := web/node_modules/.package-lock.json
 
 $(PAGE_PACKAGES): web/package-lock.json | $(BIN)/python
 	@$(with_node); echo "==> installing the page's packages with npm $$(npm --version)"; \
