@@ -18,10 +18,10 @@ PAGE_SOURCES := $(shell find web -name node_modules -prune -o -type f -print)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve chat test page check format bench pins clean
+.PHONY: help serve chat test page check format bench conformance soak pins clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.done-serve $(VENV)/.done-model $(VENV)/.done-llmkeep $(PAGE) ## start the service and its page; ARGS="--port 0" is passed on
 	@$(BIN)/llmkeep serve $(ARGS)
@@ -54,6 +54,12 @@ format: $(VENV)/.done-test ## format the code and mend what the linter can
 bench: $(VENV)/.done-bench $(VENV)/.done-model $(VENV)/.done-llmkeep ## measure beside the peers, write numbers and a plot; ARGS is passed on
 	@echo "==> measuring on $$($(BIN)/python --version)"
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+conformance: $(VENV)/.done-bench $(VENV)/.done-test $(VENV)/.done-llmkeep ## replay what bites people on us, and draw it beside what was measured of the peers
+	@$(BIN)/python -m tests.conformance --report $(ARGS)
+
+soak: $(VENV)/.done-bench $(VENV)/.done-llmkeep ## churn of keys, loops, threads and forks for MINUTES=10, drawn over time
+	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),10) $(ARGS)
 
 # --- the environment --------------------------------------------------------------------------
 
