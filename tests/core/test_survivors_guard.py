@@ -75,6 +75,19 @@ def test_i14_who_takes_a_lease_does_what_follows_from_the_word_it_found(
         assert waiter.result(WAIT) is not None
 
 
+def test_i14_whoever_enters_reads_the_word_first(make_cache: MakeCache, open_gate: Gate) -> None:
+    """What somebody has returned is returned for whatever is asked next."""
+    cache = make_cache()
+    leased = cache.lease("k")
+    leased.__enter__()
+    ledger = cache._ledger
+    assert leased.instance is not None
+    ledger.inbox.append(partial(ledger.returned, leased.instance, leased.token))
+    leased.instance = None
+
+    assert cache.stats().idle == 1
+
+
 def test_i14_using_the_cache_while_left_word_is_read_is_an_error(
     make_cache: MakeCache, open_gate: Gate
 ) -> None:
