@@ -102,7 +102,9 @@ class WaitGraph:
                 requests = self._blocked.get(token, ())
                 if request not in requests:
                     return  # a forked child, which has a graph of its own
-                if left := tuple(each for each in requests if each is not request):
+                # In one step, whatever else waits: a signal handler may interrupt each of many.
+                place = requests.index(request)
+                if left := requests[:place] + requests[place + 1 :]:
                     self._blocked[token] = left
                 else:
                     self._blocked.pop(token, None)
