@@ -5,19 +5,25 @@
     python -m tests.mutants.deletions core/ledger.py --line 218   # one
 
 Left out are calls whose result is not used, assignments to attributes, counting, `del`: what is
-done for its effect. cosmic-ray, which changes expressions, has no such mutation. Prints those
-that no test notices; all else (docstrings, annotations, local names) is not looked at.
+done for its effect. cosmic-ray, which changes expressions, has no such mutation. Prints each with
+the test that noticed it. To be run on a quiet machine: on a loaded one a test may fail because time
+ran out, which proves nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import re
 import sys
 from collections.abc import Iterator
+from typing import Final
 
 from .patches import Patch
 from .trials import FAILED, PACKAGE, PASSED, trial
+
+#: The test that failed, as pytest's summary names it; none where one hung.
+NOTICED_BY: Final = re.compile(r"^(?:FAILED|ERROR) \S+::(\S+)", re.MULTILINE)
 
 
 def main() -> int:
@@ -36,7 +42,8 @@ def main() -> int:
     for node in statements[:: options.every]:
         patch = _without(options.file, node)
         outcome = trial([("core",)], patch)
-        print(f"{patch}: {outcome.word} ({outcome.seconds:.0f} s)", flush=True)
+        noticed_by = "".join(NOTICED_BY.findall(outcome.output))
+        print(f"{patch}: {outcome.word} ({outcome.seconds:.0f} s) {noticed_by}", flush=True)
         unnoticed += outcome.returned not in (FAILED, None)
         if outcome.returned not in (FAILED, None, PASSED):
             print(outcome.output)
