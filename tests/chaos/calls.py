@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-import gc
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -150,8 +149,3 @@ async def _cancel(told: Told, after: int, *, twice: bool) -> None:
         await reader
     del reader
     await asyncio.wait({waiting})
-
-
-def collect() -> None:
-    """Have dropped streams end now, whatever refers to what in their frames."""
-    gc.collect()

@@ -1,12 +1,13 @@
 """A provider that fails in every way a network and a provider can, by plan.
 
-    python -m tests.chaos.upstream SEED      prints its port, serves until its input ends
+    python -m tests.chaos.upstream SEED [steady]    prints its port, serves until its input ends
 
 A process of its own: a child forked by the tests must not hold its sockets. It listens on
-loopback, closes its listener for a moment now and then (connections are refused), and plays to each
-attempt of a request the fault that `plan` says. The streamed formats and the error bodies are
-llmock's, an independent project; what it cannot do is on the socket: resets, lengths that are no
-numbers, silence, connections that close as they are used again. `GET /journal` tells what came.
+loopback, and plays to each attempt of a request the fault that `plan` says; unless it is to be
+steady it closes its listener for a moment now and then, so that connections are refused. The
+streamed formats and the error bodies are llmock's, an independent project; what it cannot do is on
+the socket: resets, lengths that are no numbers, silence, connections that close as they are used
+again. `GET /journal` tells what came.
 
 Not here: anything that is not streamed; TLS; HTTP/2.
 """
@@ -178,7 +179,7 @@ def _chunk(event: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(event), event)
 
 
-async def _serve(seed: int) -> None:
+async def _serve(seed: int, *, refuses: bool) -> None:
     upstream = Upstream(seed)
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
     port = 0
@@ -190,7 +191,7 @@ async def _serve(seed: int) -> None:
         if not port:
             port = server.sockets[0].getsockname()[1]
             print(port, flush=True)
-        await asyncio.wait([ended], timeout=OPEN)
+        await asyncio.wait([ended], timeout=OPEN if refuses else None)
         server.close()
         await asyncio.wait([ended], timeout=CLOSED)
     for connection in list(upstream.connections):
@@ -199,4 +200,4 @@ async def _serve(seed: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1])))
+    asyncio.run(_serve(int(sys.argv[1]), refuses="steady" not in sys.argv))

@@ -69,7 +69,7 @@ def _answered(told: Told, played: list[Fault]) -> Iterable[str]:
         yield f"got somebody else's answer: {told.text!r}"
     last = played[-1] if played else None
     if told.error is not None:
-        strange = [each for each in _chain(told.error) if not _is_explained(each)]
+        strange = [each for each in _chain(told.error) if not is_explained(each)]
         if strange:
             yield f"was told {strange[0]!r} in {told.error!r}"
         elif last is not None and last.is_whole and not told.line.impatient:
@@ -89,7 +89,8 @@ def _chain(error: BaseException | None) -> Iterable[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _is_explained(error: BaseException) -> bool:
+def is_explained(error: BaseException | None) -> bool:
+    """Whether a failing upstream accounts for it."""
     module = type(error).__module__.partition(".")[0]
     return isinstance(error, _EXPLAINED + _BENEATH) or module in _LIBRARIES
 
