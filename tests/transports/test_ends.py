@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -13,7 +15,8 @@ import anyio
 import httpx2
 import pytest
 
-from llmkeep.transports import async_client, loop_home
+from llmkeep.transports import async_client, client, loop_home
+from tests.support.sockets import connections_to
 from tests.support.standin import StandIn
 from tests.transports.conftest import PATIENCE, eventually, plain
 
@@ -568,3 +571,36 @@ def test_i5_response_is_read_on_its_own_loop_only(standin: StandIn, single: Any)
             await on(other, plain(standin, single))
 
     asyncio.run(main())
+
+
+FORGOTTEN = """
+import sys
+from llmkeep.transports import client
+
+library, url, authority = sys.argv[1:]
+shared = client(library=library, verify=authority)
+print(shared.get(f"{url}/plain").json())
+"""
+
+
+def test_a_client_that_nobody_closes_ends_with_the_interpreter(
+    standin: StandIn, library: str
+) -> None:
+    """Its idle connections are closed: nothing is warned of."""
+    command = [sys.executable, "-W", "default", "-c", FORGOTTEN]
+    command += [library, standin.url, str(standin.authority)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert ended.stdout == "{'plain': True}\n"
+    assert "unclosed" not in ended.stderr
+
+
+def test_a_client_that_is_dropped_is_closed_by_the_collector(
+    standin: StandIn, library: str
+) -> None:
+    """No ResourceWarning, which would be an error here, and no socket is left."""
+    shared = client(library=library, verify=standin.trust())
+    shared.get(f"{standin.url}/plain")
+    assert connections_to(standin.port) == 1
+    del shared
+    gc.collect()
+    assert connections_to(standin.port) == 0

@@ -24,6 +24,8 @@ _AnyTransport: Any = object
 class ForkSafeTransport(_AnyTransport):  # type: ignore[misc]
     """One connection pool per process, behind one transport; lives until `close()`.
 
+    Where nobody calls that, idle connections are closed with it, or at the interpreter's end.
+
     `library` and the options are those of `client()`.
     """
 
@@ -33,6 +35,7 @@ class ForkSafeTransport(_AnyTransport):  # type: ignore[misc]
         self._stream = stream_kind(self._recipe.library)
         self._closed = False
         self._pool: Any = None
+        self._finalizer: weakref.finalize[..., Self] | None = None
         on_fork_in_child(self, "_forget_parent")
 
     def _start_over(self) -> None:
@@ -80,15 +83,25 @@ class ForkSafeTransport(_AnyTransport):  # type: ignore[misc]
     def _make_pool(self) -> Any:
         pool = self._recipe.make("HTTPTransport")
         with self._lock:
-            self._pool = self._pool or pool
+            if self._pool is None:
+                self._finalizer = weakref.finalize(self, _close_idle, pool, self.streams)
+                self._pool = pool
         return self._pool
 
     def _forget_parent(self) -> None:
         """In a forked child: what the parent opened stays the parent's."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
         keep_forever((self._pool, list(self.streams)))
         self._pool = None
         self._recipe.forget_parent()
         self._start_over()
+
+
+def _close_idle(pool: Any, streams: weakref.WeakSet[PoolStream]) -> None:
+    """Close `pool`, unless somebody reads over it while the interpreter ends."""
+    if not streams:
+        pool.close()
 
 
 class PoolStream:
