@@ -60,6 +60,7 @@ def configure_logging(settings: ServiceSettings, stream: TextIO | None = None) -
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(settings.log_level.upper())
+    logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)  # `uvicorn.Config` may have set one
     logging.getLogger("uvicorn.access").disabled = True  # `requests` says it, without queries
     logging.captureWarnings(True)
 
