@@ -18,7 +18,7 @@ PAGE_SOURCES := $(shell find web -name node_modules -prune -o -type f -print)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve chat test page check format bench conformance soak pins clean
+.PHONY: help serve chat test page check format bench conformance schedules chaos mutants soak pins clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,15 @@ bench: $(VENV)/.done-bench $(VENV)/.done-model $(VENV)/.done-llmkeep ## measure 
 
 conformance: $(VENV)/.done-bench $(VENV)/.done-test $(VENV)/.done-llmkeep ## replay what bites people on us, and draw it beside what was measured of the peers
 	@$(BIN)/python -m tests.conformance --report $(ARGS)
+
+schedules: $(VENV)/.done-test $(VENV)/.done-llmkeep ## try every interleaving of the core up to a bound; ARGS="--preemptions 3 --actors 2"
+	@$(BIN)/python -m tests.schedules $(ARGS)
+
+chaos: $(VENV)/.done-test $(VENV)/.done-llmkeep ## 200 streams through an upstream that fails in every way; ARGS="--seconds 60 --seed 7"
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+mutants: $(VENV)/.done-test $(VENV)/.done-llmkeep ## break each invariant on purpose: its test has to find it; ARGS="i3 i14"
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 soak: $(VENV)/.done-bench $(VENV)/.done-llmkeep ## churn of keys, loops, threads and forks for MINUTES=10, drawn over time
 	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),10) $(ARGS)
