@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 S = TypeVar("S", bound="Hashable | Mapping[Any, Any]")
 
-_new: Final = object.__new__
-
 #: Seconds that instances get to be closed when the interpreter exits.
 AT_EXIT: Final = 2.0
 #: Seconds that who has just built gives way to the closers, if they are behind.
@@ -147,7 +145,7 @@ class ClientCache(Generic[S, T]):
         sealed = spec if type(spec) is Spec else freeze(spec)
         frame = sys._getframe(1)
         watch = Watch(frame) if self._watches else None
-        lease: Lease[T] = _new(Lease)
+        lease: Lease[T] = Lease()
         lease.instance = None
         lease.token = 0
         lease.cache = self
