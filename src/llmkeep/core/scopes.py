@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import ClassVar, Final, final
+
+#: As good as none, and small enough that CPython compares it in one step.
+_NO_BOUND: Final = 2**30 - 1
 
 
 @final
@@ -20,7 +22,7 @@ class Scope:
     PROCESS: ClassVar[Scope]
     LOOP: ClassVar[Scope]
 
-    def __init__(self, name: str, capacity: int = sys.maxsize, *, per_loop: bool = False) -> None:
+    def __init__(self, name: str, capacity: int = _NO_BOUND, *, per_loop: bool = False) -> None:
         self.name: Final = name
         self.capacity: Final = capacity
         self.per_loop: Final = per_loop
@@ -38,7 +40,7 @@ class Scope:
     @property
     def is_exclusive(self) -> bool:
         """Whether leases have to wait for each other."""
-        return self.capacity < sys.maxsize
+        return self.capacity < _NO_BOUND
 
     def __repr__(self) -> str:
         return f"<Scope {self.name}>"
