@@ -179,8 +179,8 @@ PATCHES: Final = (
         10,
         "one more may be idle than is allowed",
         "core/ledger.py",
-        "if len(self.idle) > self._max_idle or self._weighs:",
-        "if len(self.idle) > self._max_idle + 1 or self._weighs:",
+        "        while len(idle) > self._max_idle or",
+        "        while len(idle) > self._max_idle + 1 or",
         (("core/test_bounds.py", "test_i10_the_longest_idle_goes_first"),),
     ),
     Patch(
