@@ -138,6 +138,25 @@ def test_i14_an_interrupt_at_any_call_leaves_the_cache_usable(case: str, scope: 
     assert not faults, "\n".join(faults)
 
 
+@pytest.mark.usefixtures("quick_collector")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_i14_wherever_a_return_is_interrupted_the_next_in_the_queue_is_served() -> None:
+    """The finalizer returns the lease once more, and does what was left to be done."""
+    where, number = "begun", 0
+    while where:
+        number += 1
+        cache = ClientCache(lambda _spec: object(), scope=Scope.exclusive(1))
+        work = leave(cache.lease("k"))
+        queued = start(lease, cache)
+        until_waiting(cache, 1)
+        where = interrupted(number, work)
+        del work
+        queued.result(5.0)
+        cache.close(timeout=5.0)
+    assert number > 5
+
+
 def _factory(clients: list[Client]) -> Callable[[Any], Client]:
     def build(spec: Any) -> Client:
         clients.append(Client(spec, len(clients) + 1))

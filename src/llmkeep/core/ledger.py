@@ -42,10 +42,9 @@ class Ledger(Guard):
         "_capacity",
         "_is_exclusive",
         "_launch",
+        "_looks_closer",
         "_max_idle",
         "_poke",
-        "_watches",
-        "_weighs",
         "backoffs",
         "build_failures",
         "builds",
@@ -98,8 +97,8 @@ class Ledger(Guard):
         self._is_exclusive: Final = policy.scope.is_exclusive
         self._capacity: Final = policy.scope.capacity
         self._max_idle: Final = float("inf") if policy.max_idle is None else policy.max_idle
-        self._weighs: Final = policy.max_weight is not None
-        self._watches: Final = policy.leak_after is not None
+        #: Whether a return has to be looked at although nobody waits for one.
+        self._looks_closer: Final = policy.max_weight is not None or policy.leak_after is not None
         self._launch: Final = launch
         self._announce: Final = announce
         self._poke: Final = poke
@@ -149,7 +148,7 @@ class Ledger(Guard):
 
     def give_back(self, instance: Instance, token: int, dropped: bool = False) -> None:
         """Return a lease; a second time does nothing. Never waits: see `guard`."""
-        entered = False
+        entered = follows = False
         lock = self.lock
         try:
             if lock.acquire(False):
@@ -157,7 +156,7 @@ class Ledger(Guard):
                     lock.release()
                 else:
                     self.inside = entered = True
-                    self.returned(instance, token, dropped)
+                    follows = self.returned(instance, token, dropped)
             if not entered:
                 self.inbox.append(partial(self.returned, instance, token, dropped))
         except BaseException:
@@ -169,27 +168,36 @@ class Ledger(Guard):
                 lock.release()
             else:
                 self.undo_acquire()
-        if self.inbox or self.outbox or self.news:
+        if follows or self.inbox:
             self.settle()
 
-    def returned(self, instance: Instance, token: int, dropped: bool = False) -> None:
-        """A lease has come back."""
+    def returned(self, instance: Instance, token: int, dropped: bool = False) -> bool:
+        """A lease has come back; whether anything may follow from that."""
         leases = instance.leases
-        if token not in leases:
-            return  # returned already, or broken by a shutdown
-        if len(leases) == 1 and instance.state is READY:
-            instance.idle_since = monotonic()
-            self.idle[instance] = None
-        site = leases[token]
+        try:
+            site = leases[token]
+        except KeyError:
+            # Broken by a shutdown, or returned already: perhaps by a call that was interrupted
+            # before it did what follows.
+            return True
+        # No call from here to where it is idle: a signal handler finds it returned, or not.
         del leases[token]
-        if instance.slot.requests:
-            self.advance(instance.slot)
-        if len(self.idle) > self._max_idle or self._weighs:
-            self._trim()
-        if instance.state is not READY:
-            self._close_if_unused(instance)
-        if dropped or self._watches:
-            self._note_return(instance, site, dropped)
+        if instance.state is READY:
+            if not leases:
+                self.idle[instance] = None
+                instance.idle_since = monotonic()
+            if not (
+                instance.slot.requests
+                or len(self.idle) > self._max_idle
+                or self._looks_closer
+                or dropped
+            ):
+                return False
+        self._close_if_unused(instance)
+        self.advance(instance.slot)
+        self._trim()
+        self._note_return(instance, site, dropped)
+        return True
 
     # -- asking ------------------------------------------------------------------------------------
 
