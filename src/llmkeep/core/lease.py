@@ -52,9 +52,10 @@ class Lease(Generic[T]):
         self.token = WAITING
         cache = self.cache
         ledger = cache._ledger
-        if not ledger.take(ledger.home, self):
+        instance = ledger.take(ledger.home, self)
+        if instance is None:
             cache._wait_for(self.spec, self.timeout, self.build, self)
-        instance = self.instance
+            instance = self.instance
         client = instance.client  # type: ignore[union-attr]
         if client is None:
             self._refuse_closed(instance)
@@ -78,9 +79,10 @@ class Lease(Generic[T]):
             raise _used_twice()
         self.token = WAITING
         cache = self.cache
-        if not cache._ledger.take(cache._home_here(), self):
+        instance = cache._ledger.take(cache._home_here(), self)
+        if instance is None:
             await cache._await_for(self.spec, self.timeout, self.build, self)
-        instance = self.instance
+            instance = self.instance
         client = instance.client  # type: ignore[union-attr]
         if client is None:
             self._refuse_closed(instance)

@@ -105,13 +105,13 @@ class Ledger(Guard):
 
     # -- the hot path: these two take the lock themselves ------------------------------------------
 
-    def take(self, home: Home, lease: Lease[Any]) -> bool:
-        """Give `lease` the instance of its key if that is ready and free; say whether it was."""
+    def take(self, home: Home, lease: Lease[Any]) -> Instance | None:
+        """Give `lease` the instance of its key, and return that, if it is ready and free."""
         spec = lease.spec
         key = spec.key if spec.foreign is None else spec.key_in(home)[0]
         if self._is_exclusive:
             lease.site = (*lease.site[:3], holder())
-        granted = entered = word = False
+        entered = word = False
         lock = self.lock
         try:
             lock.acquire()
@@ -130,12 +130,14 @@ class Ledger(Guard):
                     if not slot.requests and len(leases) < self._capacity:
                         # No call from here on, so no signal handler comes between: the lease is
                         # granted whole or not at all.
-                        if not leases and instance in self.idle:
-                            del self.idle[instance]
+                        if not leases:
+                            try:
+                                del self.idle[instance]
+                            except KeyError:
+                                pass  # an interruption left it out
                         lease.token = self.granted = token = self.granted + 1
                         leases[token] = lease.site
                         lease.instance = instance
-                        granted = True
         finally:
             if entered:
                 self.inside = False
@@ -144,7 +146,7 @@ class Ledger(Guard):
                 self.undo_acquire()
         if word or self.inbox:  # this section itself leaves nothing to be done
             self.settle()
-        return granted
+        return lease.instance
 
     def give_back(self, instance: Instance, token: int, dropped: bool = False) -> None:
         """Return a lease; a second time does nothing. Never waits: see `guard`."""
