@@ -30,18 +30,22 @@ def main() -> int:
     logging.getLogger("llmkeep").addHandler(logging.NullHandler())  # it tells of every build
     heard = _listen()
     faults: Counter[str] = Counter()
+    endings: Counter[str] = Counter()
     until, done = time.monotonic() + options.seconds, 0
     while time.monotonic() < until and done != options.storms:
         seed = options.seed + done
         outcome = storm(seed, Size(calls=options.calls))
         outcome.violations += heard
         faults += outcome.faults
+        endings += outcome.endings
         done += 1
         print(outcome, flush=True)
         if outcome.violations:
             return _tell(outcome, options.calls)
-    print(f"{done} storms, nothing found. Faults played:")
-    print("\n".join(f"  {count:6} {name}" for name, count in faults.most_common()))
+    print(f"{done} storms, nothing found.")
+    for title, counts in (("Faults played", faults), ("How calls ended", endings)):
+        print(f"{title}:")
+        print("\n".join(f"  {count:6} {name}" for name, count in counts.most_common()))
     return 0
 
 

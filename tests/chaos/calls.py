@@ -106,6 +106,8 @@ async def acall(seed: int, number: int, lines: list[Line]) -> Told:
                     await _read(told, lambda: None)
             case _:
                 await _read(told, lambda: None, most)
+    except asyncio.CancelledError:  # at the end of its loop
+        told.ending = Ending.CANCELLED
     except Exception as error:
         told.error = error
     return told

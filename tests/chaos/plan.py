@@ -30,11 +30,14 @@ class Fault(enum.Enum):
     CLOSED_AFTER = "whole, and the connection is closed as it is about to be used again"
     STALL_BEFORE = "silence, then whole"
     STALL_AMID = "silence in the middle, then the rest"
+    CUT_AT_REUSE = "whole, and the connection is reset when the next request comes over it"
     # No answer comes: the client may ask again.
     TOO_MANY = "429 with Retry-After"
     FAILED = "500"
     RESET_BEFORE = "a reset instead of an answer"
     CLOSED_BEFORE = "the connection is closed instead of an answer"
+    #: Not planned for a request: it meets what the one before it on the connection has left.
+    CUT = "a reset, since the connection had been kept alive for nothing"
     # Half an answer comes: the request is paid for, and must not be sent again.
     RESET_AMID = "a reset in the middle"
     CLOSED_AMID = "the connection is closed in the middle"
@@ -60,10 +63,15 @@ class Fault(enum.Enum):
 
 
 _WHOLE: Final = frozenset(
-    {Fault.NONE, Fault.SHREDDED, Fault.CLOSED_AFTER, Fault.STALL_BEFORE, Fault.STALL_AMID}
+    {
+        *(Fault.NONE, Fault.SHREDDED, Fault.CLOSED_AFTER, Fault.STALL_BEFORE, Fault.STALL_AMID),
+        Fault.CUT_AT_REUSE,
+    }
 )
-_REFUSED: Final = frozenset({Fault.TOO_MANY, Fault.FAILED, Fault.RESET_BEFORE, Fault.CLOSED_BEFORE})
-_FAULTS: Final = [fault for fault in Fault if fault is not Fault.NONE]
+_REFUSED: Final = frozenset(
+    {Fault.TOO_MANY, Fault.FAILED, Fault.RESET_BEFORE, Fault.CLOSED_BEFORE, Fault.CUT}
+)
+_FAULTS: Final = [fault for fault in Fault if fault not in (Fault.NONE, Fault.CUT)]
 
 
 def chance(*parts: object) -> random.Random:
@@ -72,7 +80,10 @@ def chance(*parts: object) -> random.Random:
 
 
 def fault_of(seed: int, number: int, attempt: int) -> Fault:
-    """What happens to this attempt (the first is 1): nothing half of the time."""
+    """What happens to this attempt (the first is 1): nothing half of the time.
+
+    Attempts that are cut do not count.
+    """
     draw = chance(seed, "fault", number, attempt)
     return Fault.NONE if draw.random() < 0.5 else draw.choice(_FAULTS)
 

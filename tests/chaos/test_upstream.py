@@ -12,21 +12,28 @@ import pytest
 import llmkeep
 from tests.chaos.calls import Ending, Line, Told, make_lines
 from tests.chaos.plan import Fault, answer, fault_of, question
-from tests.chaos.storm import journal_of, registered, upstream
-from tests.chaos.verdict import books, is_explained, judge
+from tests.chaos.processes import connections_of_loops, eventually, journal_of, upstream
+from tests.chaos.storm import registered
+from tests.chaos.verdict import accounts, books, is_explained, judge
 from tests.chaos.watched import Usage
 
 SEED = 1
 
 
 @pytest.fixture
-def lines() -> Iterator[list[Line]]:
-    """Handles over a running upstream, closed after the test."""
+def port() -> Iterator[int]:
+    """A running upstream's; what leads there is closed after the test."""
     llmkeep.close()
-    Usage.faults.clear()
+    Usage.forget_all()
     with upstream(SEED, refuses=False) as port, registered():
-        yield make_lines(port)
+        yield port
         llmkeep.close(timeout=5)
+
+
+@pytest.fixture
+def lines(port: int) -> list[Line]:
+    """Handles over it."""
+    return make_lines(port)
 
 
 def _first_with(fault: Fault) -> int:
@@ -38,8 +45,8 @@ def test_each_fault_is_what_it_says(lines: list[Line], which: int) -> None:
     """Without retries a caller gets the answer, or an error that the fault explains."""
     line = lines[which]
     assert line.retries == 0
-    # The one that spoils the connection for the next request comes last.
-    for fault in sorted(Fault, key=lambda fault: fault is Fault.CLOSED_AFTER):
+    last = [Fault.CUT_AT_REUSE, Fault.CLOSED_AFTER]  # they spoil it for the next request
+    for fault in [*(set(Fault) - {*last, Fault.CUT}), Fault.CUT_AT_REUSE]:
         number = _first_with(fault)
         text, error = "", None
         try:
@@ -52,6 +59,41 @@ def test_each_fault_is_what_it_says(lines: list[Line], which: int) -> None:
         assert ends_well or is_explained(error), (fault, error)
         assert answer(number).startswith(text)
         assert (text == answer(number)) is fault.is_whole, fault
+
+
+@pytest.mark.parametrize("which", [3, 5], ids=["retries", "does not"])
+def test_a_connection_is_cut_as_it_is_used_again(lines: list[Line], port: int, which: int) -> None:
+    """The next request has been sent when it is: with retries it is sent again, once.
+
+    Anthropic's SDK: OpenAI's closes a connection whose stream has come to its `[DONE]`.
+    """
+    line = lines[which]
+    first = _first_with(Fault.CUT_AT_REUSE)
+    second = _first_with(Fault.NONE)
+    assert "".join(chunk.text for chunk in line.handle.stream(question(first))) == answer(first)
+    if line.retries:
+        text = "".join(chunk.text for chunk in line.handle.stream(question(second)))
+        assert text == answer(second)
+    else:
+        with pytest.raises(Exception, match="onnection") as told:
+            list(line.handle.stream(question(second)))
+        assert is_explained(told.value)
+    names = [name for name, *_ in journal_of(port)[str(second)]]
+    assert names == (["CUT", "NONE"] if line.retries else ["CUT"])
+
+
+def test_whose_connections_are_open_is_known(lines: list[Line], port: int) -> None:
+    """Those of loops are told from a synchronous client's, which may stay until it is closed."""
+    number = _first_with(Fault.NONE)
+
+    async def ask() -> int:
+        async for _ in lines[0].handle.astream(question(number)):
+            pass
+        return await asyncio.to_thread(connections_of_loops, port)
+
+    list(lines[0].handle.stream(question(number)))
+    assert asyncio.run(ask()) == 1
+    assert eventually(lambda: connections_of_loops(port) == 0)
 
 
 def _told(line: Line, **values: object) -> Told:
@@ -88,8 +130,26 @@ def test_figures_that_do_not_add_up_are_noticed() -> None:
     nothing = llmkeep.ClientCache(lambda key: key).stats()
     assert books(nothing) == []
     for wrong in ("acquired", "builds", "live"):
-        assert len(books(replace(nothing, **{wrong: 1}))) == 1
+        assert books(replace(nothing, **{wrong: 1}))
+    assert books(replace(nothing, closed=1))  # more than was built
     assert books(nothing, replace(nothing, closed=1))
+
+
+def test_figures_that_others_have_counted_otherwise_are_noticed() -> None:
+    """Each of them forgets one, or counts one twice."""
+    stats = llmkeep.ClientCache(lambda key: key).stats()
+    stats = replace(stats, acquired=3, builds=2, builds_ok=2, closed=2)
+    events = {"Built": 2, "Closed": 2}
+    counted = {"begun": 3, "entered": 3, "built": 2}
+    assert accounts(stats, events, **counted) == []
+    for name in ("acquired", "builds", "builds_ok", "closed", "live", "building"):
+        for by in (-1, 1):
+            changed = replace(stats, **{name: getattr(stats, name) + by})
+            # One factory call more than instances: it may have failed.
+            assert bool(accounts(changed, events, **counted)) is ((name, by) != ("builds", 1))
+    for name in ("build_failures", "builds_abandoned", "close_failures"):
+        assert accounts(replace(stats, **{name: 1}), events, **counted)
+    assert accounts(stats, {**events, "CloseFailed": 1}, **counted)
 
 
 def test_i3_a_close_under_a_lease_is_noticed(lines: list[Line]) -> None:

@@ -7,7 +7,8 @@ loopback, and plays to each attempt of a request the fault that `plan` says; unl
 steady it closes its listener for a moment now and then, so that connections are refused. The
 streamed formats and the error bodies are llmock's, an independent project; what it cannot do is on
 the socket: resets, lengths that are no numbers, silence, connections that close as they are used
-again. `GET /journal` tells what came.
+again. (It speaks through an ASGI server, which has no way to do that; Toxiproxy, which has some, is
+no Python package, and knows bytes but neither chunks nor requests.) `GET /journal` tells what came.
 
 Not here: anything that is not streamed; TLS; HTTP/2.
 """
@@ -45,41 +46,49 @@ class Upstream:
         self.seed = seed
         #: For each request's number, its attempts: the fault, when it came, when it was answered.
         self.attempts: dict[int, list[list[str | float]]] = {}
-        self.connections: set[asyncio.Task[None]] = set()
+        #: Who speaks: "sync", "async", or "new" before the first request.
+        self.connections: dict[asyncio.Task[None], str] = {}
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, request after request."""
-        task = asyncio.current_task()
-        assert task is not None
-        self.connections.add(task)
+        task = _this_task()
+        self.connections[task] = "new"
+        cut = False
         try:
             writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while True:
-                path, body = await _request(reader)
+                head, body = await _request(reader)
+                path = head.split(b" ", 2)[1]
                 if path == b"/journal":
                     await self._tell(writer)
-                else:
-                    await self._play(path, body, reader, writer)
+                    continue
+                # Both SDKs say which kind of client they are.
+                is_async = b"\r\nx-stainless-async: async" in head.lower()
+                self.connections[task] = "async" if is_async else "sync"
+                cut = await self._play(path, body, writer, cut=cut)
         except (_Gone, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client has gone, or the process ends
         finally:
             writer.close()
-            self.connections.discard(task)
+            del self.connections[task]
 
     async def _tell(self, writer: asyncio.StreamWriter) -> None:
-        journal = {"attempts": self.attempts, "connections": len(self.connections) - 1}
+        others = [kind for task, kind in self.connections.items() if task is not _this_task()]
+        journal = {"attempts": self.attempts, "connections": others}
         body = json.dumps(journal).encode()
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
         await writer.drain()
 
     async def _play(
-        self, path: bytes, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+        self, path: bytes, body: bytes, writer: asyncio.StreamWriter, *, cut: bool
+    ) -> bool:
+        """Answer, or not; whether the next request on this connection is to be cut."""
         mark = MARK.search(body)
         assert mark is not None, body
         number = int(mark[1])
         attempts = self.attempts.setdefault(number, [])
-        fault = fault_of(self.seed, number, len(attempts) + 1)
+        before = sum(name != Fault.CUT.name for name, *_ in attempts)
+        fault = Fault.CUT if cut else fault_of(self.seed, number, before + 1)
         attempt: list[str | float] = [fault.name, time.monotonic(), 0.0]
         attempts.append(attempt)
         draw = chance(self.seed, "play", number, len(attempts))
@@ -87,7 +96,7 @@ class Upstream:
             case Fault.TOO_MANY | Fault.FAILED:
                 attempt[2] = time.monotonic()
                 writer.write(_refusal(path, 429 if fault is Fault.TOO_MANY else 500))
-            case Fault.RESET_BEFORE:
+            case Fault.RESET_BEFORE | Fault.CUT:
                 _reset(writer)
             case Fault.CLOSED_BEFORE:
                 raise _Gone
@@ -103,13 +112,20 @@ class Upstream:
                 if fault in (Fault.CLOSED_AFTER, Fault.CLOSED_AMID, Fault.BROKEN_CHUNK):
                     raise _Gone
         await writer.drain()
+        return fault is Fault.CUT_AT_REUSE
+
+
+def _this_task() -> asyncio.Task[None]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
 
 
 async def _request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     head = await reader.readuntil(b"\r\n\r\n")
     lines = head.lower().split(b"\r\n")
     length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
-    return head.split(b" ", 2)[1], await reader.readexactly(length)
+    return head, await reader.readexactly(length)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

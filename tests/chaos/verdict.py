@@ -105,11 +105,42 @@ def books(stats: Stats, before: Stats | None = None) -> list[str]:
         found.append("builds")
     if stats.live != stats.leased + stats.idle + stats.retired:
         found.append("live")
+    if stats.live + stats.closed > ended:
+        found.append("closed")
     if before is not None:
         gauges = ("building", "live", "leased", "idle", "retired")
         now, then = vars(stats), vars(before)
         found += [name for name in now if name not in gauges and now[name] < then[name]]
     return [f"I13: {name} in {stats}" for name in found]
+
+
+def accounts(
+    stats: Stats, events: Mapping[str, int], *, begun: int, entered: int, built: int
+) -> list[str]:
+    """I13: figures at the end, when all is closed, that are not what others have counted.
+
+    `events` are those that the cache has told, by name; `begun` calls were made, `entered` reached
+    a model, and factories made `built` instances.
+    """
+    closed = sum(events.get(name, 0) for name in ("Closed", "CloseFailed", "Dropped"))
+    sides = {
+        "leases": entered <= stats.acquired <= begun,
+        "factory calls": stats.builds_ok <= built <= stats.builds,
+        "closed": stats.closed == closed == built,
+        "ready": stats.builds_ok == events.get("Built", 0),
+        "failed": stats.build_failures == events.get("BuildFailed", 0),
+        "abandoned": stats.builds_abandoned == events.get("BuildAbandoned", 0),
+        "failed closes": stats.close_failures == events.get("CloseFailed", 0) == 0,
+        "nothing left": stats.live == stats.building == 0,
+    }
+    counted = f"{dict(events)}, {begun} begun, {entered} entered, {built} built"
+    return [f"I13: {name} in {stats}; {counted}" for name, holds in sides.items() if not holds]
+
+
+def refusals(told: Iterable[Told]) -> int:
+    """How many calls ended since no connection could be made."""
+    chains = [_chain(each.error) for each in told]
+    return sum(any(isinstance(e, ConnectionRefusedError) for e in chain) for chain in chains)
 
 
 def summary(told: Iterable[Told]) -> Counter[str]:

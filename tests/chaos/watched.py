@@ -29,6 +29,8 @@ class Usage:
     #: Every one that was used or closed, and what was seen that must not be.
     known: Final[list[Usage]] = []
     faults: Final[list[str]] = []
+    #: One for each instance that a factory has made. (A fork could catch a lock held.)
+    built: Final[list[int]] = []
 
     def __init__(self) -> None:
         self.lock = threading.RLock()  # a finalizer may end a stream inside
@@ -64,6 +66,13 @@ class Usage:
             if self.closes > 1:
                 self.faults.append("I4: closed twice")
 
+    @classmethod
+    def forget_all(cls) -> None:
+        """Before another storm."""
+        cls.known.clear()
+        cls.faults.clear()
+        cls.built.clear()
+
 
 class _Watched:
     _usage: Usage
@@ -98,10 +107,18 @@ class _WatchedOpenAIAdapter(OpenAIAdapter):
     def construct(self, arguments: dict[str, Any]) -> Kept:
         return _watched(super().construct(arguments))
 
+    def open(self, kept: Kept) -> None:
+        super().open(kept)
+        Usage.built.append(id(kept))
+
 
 class _WatchedAnthropicAdapter(AnthropicAdapter):
     def construct(self, arguments: dict[str, Any]) -> Kept:
         return _watched(super().construct(arguments))
+
+    def open(self, kept: Kept) -> None:
+        super().open(kept)
+        Usage.built.append(id(kept))
 
 
 def _watched(kept: Kept) -> Kept:
