@@ -1,4 +1,4 @@
-"""Put each fault into a copy of the package, one at a time, and see that its tests find it.
+"""Put each fault into a copy of the package, one at a time, and see that its test finds it.
 
     python -m tests.mutants            # all of them: some minutes
     python -m tests.mutants i3 i14     # those of some invariants
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     if not patches:
         print(f"no such invariant: {' '.join(arguments)}; say i1, i2 ... i14", file=sys.stderr)
         return 2
-    tests = tuple(dict.fromkeys(test for patch in patches for test in patch.tests))
+    tests = list(dict.fromkeys(patch.test for patch in patches))
     print("| fault | test | with the fault | |\n|---|---|---|---|")
     print(f"| none | all {len(tests)} | ", end="", flush=True)
     clean = trial(tests)
@@ -30,15 +30,15 @@ def main(arguments: list[str]) -> int:
     if clean.returned != PASSED:
         print(clean.output)
         return 1
-    missed = [patch for patch in patches for test in patch.tests if not _is_found(patch, test)]
+    missed = [patch for patch in patches if not _is_found(patch)]
     for patch in missed:
         print(f"not found: {patch}")
     return 1 if missed else 0
 
 
-def _is_found(patch: Patch, test: tuple[str, str]) -> bool:
-    print(f"| {patch} | {test[1]} |", end=" ", flush=True)
-    outcome = trial((test,), patch)
+def _is_found(patch: Patch) -> bool:
+    print(f"| {patch} | {patch.test.partition('::')[2]} |", end=" ", flush=True)
+    outcome = trial([patch.test], patch)
     print(f"{outcome.word} | {outcome.seconds:.0f} s |", flush=True)
     if outcome.returned == FAILED:
         return True

@@ -16,12 +16,12 @@ import argparse
 import ast
 import re
 import sys
-from collections.abc import Iterator
 from typing import Final
 
 from .patches import Patch
 from .trials import FAILED, PACKAGE, PASSED, trial
 
+FUNCTION: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 #: The test that failed, as pytest's summary names it; none where one hung.
 NOTICED_BY: Final = re.compile(r"^(?:FAILED|ERROR) \S+::(\S+)", re.MULTILINE)
 
@@ -41,7 +41,7 @@ def main() -> int:
     unnoticed = 0
     for node in statements[:: options.every]:
         patch = _without(options.file, node)
-        outcome = trial([("core",)], patch)
+        outcome = trial([patch.test], patch)
         noticed_by = "".join(NOTICED_BY.findall(outcome.output))
         print(f"{patch}: {outcome.word} ({outcome.seconds:.0f} s) {noticed_by}", flush=True)
         unnoticed += outcome.returned not in (FAILED, None)
@@ -51,14 +51,14 @@ def main() -> int:
     return 1 if unnoticed else 0
 
 
-def _statements(file: str) -> Iterator[ast.stmt]:
+def _statements(file: str) -> list[ast.stmt]:
     """What is done for its effect, in the order of the lines."""
     tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
-    for function in ast.walk(tree):
-        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            for node in ast.walk(function):
-                if _has_effect(node) and isinstance(node, ast.stmt):
-                    yield node
+    functions = (node for node in ast.walk(tree) if isinstance(node, FUNCTION))
+    found = {node for each in functions for node in ast.walk(each) if _has_effect(node)}
+    return sorted(
+        (node for node in found if isinstance(node, ast.stmt)), key=lambda node: node.lineno
+    )
 
 
 def _has_effect(node: ast.AST) -> bool:
@@ -78,7 +78,7 @@ def _without(file: str, node: ast.stmt) -> Patch:
     indent = " " * node.col_offset
     lines[node.lineno - 1 : node.end_lineno] = [f"{indent}pass\n"]
     name = f"{file}:{node.lineno} without {ast.unparse(node)}"
-    return Patch(0, name, file, text, "".join(lines), ())
+    return Patch(0, name, file, text, "".join(lines), "core")
 
 
 if __name__ == "__main__":

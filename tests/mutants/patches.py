@@ -1,4 +1,4 @@
-"""One way and more to break each invariant, and the tests that have to find it.
+"""One way and more to break each invariant, and the test that has to find it.
 
 Each patch is a change of text in one file of the package; what it does stands beside it. Not here:
 applying and running them (`trials`).
@@ -24,8 +24,8 @@ class Patch:
     """The text that is there now, exactly once."""
     after: str
     """What stands there instead."""
-    tests: tuple[tuple[str, str], ...]
-    """The tests, each of which has to fail: a file below `tests`, and the name of the test."""
+    test: str
+    """What has to fail: a file below `tests`, `::`, and the name of the test."""
 
     def __str__(self) -> str:
         return f"I{self.invariant} {self.name}"
@@ -38,7 +38,7 @@ PATCHES: Final = (
         "core/ledger.py",
         "elif slot.flight is None and slot.requests:",
         "elif slot.requests:",
-        (("core/test_one_build.py", "test_i1_a_storm_gets_one_build"),),
+        "core/test_one_build.py::test_i1_a_storm_gets_one_build",
     ),
     Patch(
         1,
@@ -46,12 +46,7 @@ PATCHES: Final = (
         "core/ledger.py",
         "if len(slot.abandoned) > 1:",
         "if len(slot.abandoned) > 2:",
-        (
-            (
-                "core/test_abandoned.py",
-                "test_i1_beside_two_stuck_calls_further_callers_are_told_at_once",
-            ),
-        ),
+        "core/test_abandoned.py::test_i1_beside_two_stuck_calls_further_callers_are_told_at_once",
     ),
     Patch(
         2,
@@ -59,12 +54,7 @@ PATCHES: Final = (
         "core/guard.py",
         "            try:\n                job()\n",
         "            try:\n                with self.lock:\n                    job()\n",
-        (
-            (
-                "core/test_foreign_code.py",
-                "test_i2_factory_label_weigher_and_subscriber_run_without_the_lock",
-            ),
-        ),
+        "core/test_foreign_code.py::test_i2_factory_label_weigher_and_subscriber_run_without_the_lock",
     ),
     Patch(
         2,
@@ -72,7 +62,7 @@ PATCHES: Final = (
         "core/building.py",
         'workers.run("build", partial(self.run, flight))',
         "self.run(flight)",
-        (("core/test_strangers.py", "test_i2_a_loop_runs_on_while_its_tasks_wait"),),
+        "core/test_strangers.py::test_i2_a_loop_runs_on_while_its_tasks_wait",
     ),
     Patch(
         3,
@@ -80,12 +70,7 @@ PATCHES: Final = (
         "core/ledger.py",
         "if instance.state is State.RETIRED and not instance.leases:",
         "if instance.state is State.RETIRED:",
-        (
-            (
-                "core/test_leases.py",
-                "test_i3_a_retired_instance_is_closed_when_its_last_lease_returns",
-            ),
-        ),
+        "core/test_leases.py::test_i3_a_retired_instance_is_closed_when_its_last_lease_returns",
     ),
     Patch(
         3,
@@ -93,12 +78,7 @@ PATCHES: Final = (
         "core/lease.py",
         "        if instance is not None:\n            try:",
         "        if False:\n            try:",
-        (
-            (
-                "core/test_dropped.py",
-                "test_i3_a_lease_dropped_without_return_comes_back_and_names_its_line",
-            ),
-        ),
+        "core/test_dropped.py::test_i3_a_lease_dropped_without_return_comes_back_and_names_its_line",
     ),
     Patch(
         4,
@@ -106,7 +86,7 @@ PATCHES: Final = (
         "core/ledger.py",
         "        instance.move(State.RETIRED)\n        slot.instance = None\n",
         "        instance.move(State.RETIRED)\n",
-        (("core/test_retiring.py", "test_i4_after_an_invalidation_nobody_gets_the_old_instance"),),
+        "core/test_retiring.py::test_i4_after_an_invalidation_nobody_gets_the_old_instance",
     ),
     Patch(
         5,
@@ -114,7 +94,7 @@ PATCHES: Final = (
         "transports/loop_transport.py",
         "reference = self._homes.get(loop)",
         "reference = next(iter(self._homes.values()), None)",
-        (("transports/test_loops.py", "test_i5_second_loop_runs_while_the_first_waits"),),
+        "transports/test_loops.py::test_i5_second_loop_runs_while_the_first_waits",
     ),
     Patch(
         5,
@@ -122,7 +102,7 @@ PATCHES: Final = (
         "transports/loop_home.py",
         "return_exceptions=True)\n        await self._close()\n",
         "return_exceptions=True)\n",
-        (("transports/test_loops.py", "test_i5_repeated_runs_share_a_client"),),
+        "transports/test_loops.py::test_i5_repeated_runs_share_a_client",
     ),
     Patch(
         6,
@@ -131,7 +111,7 @@ PATCHES: Final = (
         "                if self.policy.failure_backoff:\n"
         "                    until = monotonic() + self.policy.failure_backoff\n",
         "                if True:\n                    until = monotonic() + 60.0\n",
-        (("core/test_failures.py", "test_i6_all_who_wait_get_the_builds_exception_unchanged"),),
+        "core/test_failures.py::test_i6_all_who_wait_get_the_builds_exception_unchanged",
     ),
     Patch(
         6,
@@ -139,12 +119,7 @@ PATCHES: Final = (
         "core/ledger.py",
         "            if isinstance(error, Exception):\n                if self.policy",
         "            if True:\n                if self.policy",
-        (
-            (
-                "core/test_lost_builders.py",
-                "test_i6_a_loop_closed_without_ceremony_hands_the_build_to_a_waiter",
-            ),
-        ),
+        "core/test_lost_builders.py::test_i6_a_loop_closed_without_ceremony_hands_the_build_to_a_waiter",
     ),
     Patch(
         7,
@@ -152,12 +127,7 @@ PATCHES: Final = (
         "core/ledger.py",
         "                self.returned(lease.instance, lease.token)\n",
         "",
-        (
-            (
-                "core/test_cancelling.py",
-                "test_i7_a_cancel_at_the_very_moment_of_the_grant_leaks_nothing",
-            ),
-        ),
+        "core/test_cancelling.py::test_i7_a_cancel_at_the_very_moment_of_the_grant_leaks_nothing",
     ),
     Patch(
         8,
@@ -165,7 +135,7 @@ PATCHES: Final = (
         "core/deadlocks.py",
         "            if cycle is not None:",
         "            if False:",
-        (("core/test_deadlocks.py", "test_i8_a_factory_that_leases_its_own_key_is_told"),),
+        "core/test_deadlocks.py::test_i8_a_factory_that_leases_its_own_key_is_told",
     ),
     Patch(
         9,
@@ -173,7 +143,7 @@ PATCHES: Final = (
         "core/cache.py",
         "        inherited = self._ledger\n        inherited.freeze_forever()\n",
         "        return\n        inherited = self._ledger\n        inherited.freeze_forever()\n",
-        (("core/test_fork.py", "test_i9_a_child_starts_anew_and_the_parent_notices_nothing"),),
+        "core/test_fork.py::test_i9_a_child_starts_anew_and_the_parent_notices_nothing",
     ),
     Patch(
         10,
@@ -181,7 +151,7 @@ PATCHES: Final = (
         "core/ledger.py",
         "        while len(idle) > self._max_idle or",
         "        while len(idle) > self._max_idle + 1 or",
-        (("core/test_bounds.py", "test_i10_the_longest_idle_goes_first"),),
+        "core/test_bounds.py::test_i10_the_longest_idle_goes_first",
     ),
     Patch(
         11,
@@ -189,7 +159,7 @@ PATCHES: Final = (
         "core/specs.py",
         'return ("mapping", frozenset(self._pairs(part, where)))',
         'return ("mapping", tuple(self._pairs(part, where)))',
-        (("core/test_specs.py", "test_i11_keys_are_equal_exactly_where_values_and_types_are"),),
+        "core/test_specs.py::test_i11_keys_are_equal_exactly_where_values_and_types_are",
     ),
     Patch(
         11,
@@ -197,12 +167,7 @@ PATCHES: Final = (
         "models/identity.py",
         'lambda value: ("secret", _take(value.get_secret_value())),',
         'lambda value: ("secret",),',
-        (
-            (
-                "models/test_i11_identity.py",
-                "test_i11_credentials_count_by_what_they_hold_and_objects_by_identity",
-            ),
-        ),
+        "models/test_i11_identity.py::test_i11_credentials_count_by_what_they_hold_and_objects_by_identity",
     ),
     Patch(
         12,
@@ -210,7 +175,7 @@ PATCHES: Final = (
         "core/ledger.py",
         'self.emit("BuildFailed", flight.instance, type(error).__name__)',
         'self.emit("BuildFailed", flight.instance, str(error))',
-        (("core/test_secrets.py", "test_i12_no_event_and_no_log_line_shows_a_secret"),),
+        "core/test_secrets.py::test_i12_no_event_and_no_log_line_shows_a_secret",
     ),
     Patch(
         12,
@@ -218,12 +183,7 @@ PATCHES: Final = (
         "models/resolving.py",
         "shown = {name: masked(value, name) for",
         "shown = {name: value for",
-        (
-            (
-                "models/test_i12_secrets.py",
-                "test_i12_nothing_that_shows_a_handle_shows_a_credential",
-            ),
-        ),
+        "models/test_i12_secrets.py::test_i12_nothing_that_shows_a_handle_shows_a_credential",
     ),
     Patch(
         13,
@@ -231,7 +191,7 @@ PATCHES: Final = (
         "core/ledger.py",
         "        elif request.waited:\n",
         "        else:\n",
-        (("core/test_truth.py", "test_i13_a_lease_that_had_to_queue_found_its_instance_ready"),),
+        "core/test_truth.py::test_i13_a_lease_that_had_to_queue_found_its_instance_ready",
     ),
     Patch(
         13,
@@ -239,7 +199,7 @@ PATCHES: Final = (
         "core/ledger.py",
         "        self.builds_abandoned += 1\n",
         "",
-        (("core/test_truth.py", "test_i13_builds_are_counted_by_how_they_ended"),),
+        "core/test_truth.py::test_i13_builds_are_counted_by_how_they_ended",
     ),
     Patch(
         14,
@@ -247,12 +207,7 @@ PATCHES: Final = (
         "core/ledger.py",
         "            if lock.acquire(False):\n",
         "            if lock.acquire():\n",
-        (
-            (
-                "core/test_survivors_guard.py",
-                "test_i14_a_return_is_over_while_another_thread_holds_the_lock",
-            ),
-        ),
+        "core/test_survivors_guard.py::test_i14_a_return_is_over_while_another_thread_holds_the_lock",
     ),
     Patch(
         14,
@@ -262,11 +217,6 @@ PATCHES: Final = (
         "                lock.release()\n"
         "                raise self.refusal()\n",
         "",
-        (
-            (
-                "core/test_anywhere.py",
-                "test_i14_using_the_cache_inside_the_lock_is_an_error_and_not_a_hang",
-            ),
-        ),
+        "core/test_anywhere.py::test_i14_using_the_cache_inside_the_lock_is_an_error_and_not_a_hang",
     ),
 )

@@ -1,4 +1,4 @@
-"""Putting a fault into a copy of the package, and looking whether its tests find it.
+"""Putting a fault into a copy of the package, and looking whether a test finds it.
 
 The sources themselves are never touched: the copy lies in a temporary folder, and a pytest of its
 own imports it from there.
@@ -77,10 +77,10 @@ def package_with(patch: Patch | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def trial(tests: Iterable[tuple[str, ...]], patch: Patch | None = None) -> Trial:
-    """Run `tests` over a copy of the package with `patch` applied."""
+def trial(tests: Iterable[str], patch: Patch | None = None) -> Trial:
+    """Run `tests`, named from the folder of tests on, over a copy of the package with the patch."""
     began = time.monotonic()
-    named = ["::".join(("tests/" + file, *name)) for file, *name in tests]
+    named = [f"tests/{test}" for test in tests]
     with package_with(patch) as sources:
         process = subprocess.Popen(
             [sys.executable, "-m", "pytest", "-q", "-x", *PLUGINS, *HANGS, *named],
