@@ -5,6 +5,7 @@ For a stream the lease lasts as long as the generator: until it is exhausted, cl
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -33,8 +34,16 @@ def leased_methods(
         method = getattr(model_class, name, None)
         if method is not None and method is not getattr(BaseChatModel, name, None):
             wrap = _KINDS.get(name) or _kind_of(method)
-            methods[name] = wrap(name, method, sealed)
+            methods[name] = _with_signature(wrap(name, method, sealed), method)
     return methods
+
+
+def _with_signature(leased: Callable[..., Any], method: Callable[..., Any]) -> Callable[..., Any]:
+    # LangChain asks for it at each call, and finding it takes several times as long as a lease.
+    # Without one it is found: of a builtin; with Python 3.14 where annotations are for a checker.
+    with contextlib.suppress(TypeError, ValueError, NameError):
+        leased.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
+    return leased
 
 
 def _call(name: str, method: Callable[..., Any], sealed: Sealed) -> Callable[..., Any]:
