@@ -20,14 +20,16 @@ Looked = tuple[str | None, ...]
 class Variables:
     """Some environment variables, by name; a constant."""
 
-    __slots__ = ("_encoded", "_names")
+    __slots__ = ("_encoded", "_last", "_names")
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = tuple(names)
         self._encoded: tuple[Any, tuple[Any, ...]] = (None, ())
+        #: What was found last, as it is in there, and what that says.
+        self._last: tuple[tuple[Any, ...], Looked] = ((), ())
 
     def look(self) -> Looked:
-        """Their values now, in the order of the names."""
+        """Their values now, in the order of the names; the same object while nothing changes."""
         environ: Any = os.environ  # whatever it is now: tests put other mappings in its place
         data = getattr(environ, "_data", None)
         if type(data) is not dict:
@@ -36,5 +38,10 @@ class Variables:
         if of is not environ:
             encoded = tuple(map(environ.encodekey, self._names))
             self._encoded = (environ, encoded)
-        get, decode = data.get, environ.decodevalue
-        return tuple([None if (value := get(name)) is None else decode(value) for name in encoded])
+        values = tuple(map(data.get, encoded))
+        last, looked = self._last
+        if values != last:
+            decode = environ.decodevalue
+            looked = tuple([None if value is None else decode(value) for value in values])
+            self._last = (values, looked)
+        return looked
