@@ -10,6 +10,10 @@ import llmkeep.models
 from llmkeep.core import Scope
 from llmkeep.models.providers import PROVIDERS
 from tests.models.fakes import FakeClient, KeyedStandIn, fake_adapter
+from tests.models.standard import (  # noqa: F401 - hooks, by their names
+    pytest_collection_modifyitems,
+    pytest_runtest_makereport,
+)
 
 
 @pytest.fixture(autouse=True)

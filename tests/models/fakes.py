@@ -168,6 +168,9 @@ class KeyedStandIn(StandIn):
         headers = dict(scope.get("headers") or ())
         key = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
         self.credentials.append((key or headers.get(b"x-api-key", b"")).decode())
+        before, azure, asked = str(scope.get("path")).partition("/openai/deployments/")
+        if azure:  # the same service, under the name of a deployment
+            scope = {**scope, "path": f"{before}/v1/{asked.partition('/')[2]}"}
         await super()._application(scope, receive, send)
 
     def reset(self) -> None:
