@@ -1,7 +1,8 @@
 """The rest of LangChain's standard integration suite; not in the default run.
 
-`python -m pytest tests/models/standard_more.py`: the other adapters, the model in this process, and the providers' own classes, as they come: what
-fails on a handle and passes on its class is a fault of ours. It takes a minute or two.
+`python -m pytest tests/models/standard_more.py`: the other adapters, the model in this process, and
+the providers' own classes, as they come. What fails on a handle and passes on its class is a fault
+of ours.
 """
 
 from __future__ import annotations
