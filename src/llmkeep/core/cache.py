@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
@@ -447,9 +447,9 @@ class ClientCache(Generic[S, T]):
         leased = ledger.decide(ledger.out)
         ledger.decide(ledger.closes.await_quiet, waiter, _not_leased)
         if leased:
-            sys.stderr.write(
-                f"llmkeep: cache {self._policy.name!r}: {len(leased)} leases were still out at "
-                f"exit, taken at {'; '.join(map(describe, leased))}\n"
+            _say(
+                f"cache {self._policy.name!r}: {len(leased)} leases were still out at exit, "
+                f"taken at {'; '.join(map(describe, leased))}"
             )
         return waiter
 
@@ -470,12 +470,18 @@ def _at_exit() -> None:
         try:
             waiters.append(cache._close_at_exit())
         except Exception as error:  # the others must not be lost with this one
-            sys.stderr.write(f"llmkeep: closing at exit raised {type(error).__name__}\n")
+            _say(f"closing at exit raised {type(error).__name__}")
     for waiter in waiters:
         waiter.wait(deadline)
 
 
 atexit.register(_at_exit)
+
+
+def _say(words: str) -> None:
+    """On the error output, if there is one: who cannot be told still has its closes."""
+    with suppress(AttributeError, ValueError, OSError):  # None, closed, or nobody at its end
+        sys.stderr.write(f"llmkeep: {words}\n")
 
 
 @contextmanager
