@@ -37,9 +37,9 @@ def measure(subject: str, scenarios: Iterable[str], told: Told) -> dict[str, Any
     """What `scenarios` come to on `subject`, with what was measured, and when."""
     described: Subject = load(subject)
     outcomes = {}
-    with Runner(described.modules) as runner:
+    with Runner(subject) as runner:
         for scenario in scenarios:
-            outcome = runner.run(scenario, subject)
+            outcome = runner.run(scenario)
             told(scenario, subject, outcome, runner.said)
             outcomes[scenario] = outcome.to_json()
     return {

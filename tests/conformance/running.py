@@ -101,15 +101,18 @@ class Zygote:
 
 
 class Runner:
-    """An upstream and a zygote; lives as long as its `with` block."""
+    """An upstream, and a process to fork runs of one subject from; lives as long as its block.
 
-    def __init__(self, modules: Iterable[str]) -> None:
-        self._modules = list(dict.fromkeys(modules))
+    That process has imported what the subject needs and no more: all of it has to end in each run.
+    """
+
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
 
     def __enter__(self) -> Self:
         self._upstream = Upstream()
         self._upstream.__enter__()
-        self._zygote = Zygote(self._modules)
+        self._zygote = Zygote(load(self._subject).modules)
         self._folder = tempfile.TemporaryDirectory(prefix="llmkeep-conformance-")
         return self
 
@@ -118,10 +121,10 @@ class Runner:
         self._upstream.__exit__()
         self._folder.cleanup()
 
-    def run(self, scenario: str, subject: str) -> Outcome:
-        """What `scenario` comes to on `subject`."""
+    def run(self, scenario: str) -> Outcome:
+        """What `scenario` comes to on the subject."""
         self.said = ""
-        lacking = load(subject).lacks(load_scenarios()[scenario].needs)
+        lacking = load(self._subject).lacks(load_scenarios()[scenario].needs)
         if lacking is not None:
             return Outcome(applies=False, reason=lacking)
         upstream, folder = self._upstream, Path(self._folder.name)
@@ -132,7 +135,7 @@ class Runner:
         order = {
             "scenario": scenario,
             "limit": HEAVY if load_scenarios()[scenario].heavy else LIMIT,
-            "subject": subject,
+            "subject": self._subject,
             "url": upstream.url,
             "authority": str(upstream.authority),
             "environment": {"SSL_CERT_FILE": str(upstream.authority)},
@@ -158,8 +161,3 @@ class Runner:
 def _kind(found: re.Match[str]) -> str:
     """A warning without its particulars."""
     return _PARTICULARS.sub("..", found["warning"] or found["error"])[:80].strip()
-
-
-def modules_of(names: Iterable[str]) -> list[str]:
-    """What the subjects `names` import."""
-    return [module for name in names for module in load(name).modules]

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from tests.support.sockets import connections_to
@@ -163,9 +164,9 @@ class Stage:
 
     # -- subjects ----------------------------------------------------------------------------------
 
-    def asker(self, **options: Any) -> Any:
-        """The subject as something that asks this upstream."""
-        return self.subject.model(Model(self.upstream.base_url, **options))
+    def asker(self, *, prefix: str = "", **options: Any) -> Any:
+        """The subject as something that asks this upstream, or the same under another path."""
+        return self.subject.model(Model(partial(self.upstream.base_url, prefix=prefix), **options))
 
     def keeper(self, made: Made, *, blocking: bool = False, **bounds: Any) -> Keeping:
         """The subject as something that keeps what `made` makes, `blocking` alone or either way."""

@@ -7,49 +7,92 @@ whatever one of our faces shows as well as another.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 
 from tests.conformance.figures import PEERS, ours, peers, read
 from tests.conformance.outcome import COLUMNS, Outcome
-from tests.conformance.running import Runner, modules_of
+from tests.conformance.running import Runner
 from tests.conformance.stage import load_scenarios
 from tests.conformance.subject import load, names
 
 #: What is replayed on every face; the rest on one of each kind.
 ON_ALL = ("loops_in_turn", "streams_on_loops", "forked_children_ask")
-FACES = ("llmkeep_cache", "llmkeep_openai_sdk", "llmkeep_handlers")
-#: Faces over SDKs and models that are slow to import and do as their siblings do.
-SIBLINGS = ("llmkeep_openai", "llmkeep_anthropic", "llmkeep_anthropic_sdk")
 #: What a face has no part in: a transport sends the key that its SDK client has.
 NOT_OURS = {("key_is_rotated", "llmkeep_openai_sdk")}
 
 
-def _pairs() -> list[tuple[str, str]]:
-    light = [name for name, each in load_scenarios().items() if not each.heavy]
-    pairs = [(name, face) for name in light for face in FACES if _may_apply(name, face)]
-    return pairs + [(name, face) for name in ON_ALL for face in SIBLINGS]
+class Replay:
+    """Replays scenarios on one face; that face and its process are a class's own."""
+
+    face: ClassVar[str]
+    #: Over an SDK or model that is slow to import and does as its sibling does.
+    sibling: ClassVar[bool] = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def runner(cls) -> Iterator[Runner]:
+        """An upstream and a process to fork from, for all scenarios of the face."""
+        with Runner(cls.face) as running:
+            yield running
+
+    def test_ours_is_all_zeros_and_ones(self, runner: Runner, scenario: str) -> None:
+        """Nothing fails, nothing is billed twice, built twice, left open or left behind."""
+        outcome = runner.run(scenario)
+        assert outcome.applies, outcome.reason
+        assert not outcome.faults(), f"{outcome}\n{runner.said}"
 
 
-def _may_apply(scenario: str, face: str) -> bool:
-    """Told by the group, so that no process is started in vain."""
-    lacking = load(face).lacks(load_scenarios()[scenario].needs)
-    return lacking is None and (scenario, face) not in NOT_OURS
+class TestCache(Replay):
+    """`ClientCache`."""
+
+    face = "llmkeep_cache"
 
 
-@pytest.fixture(scope="module")
-def runner() -> Iterator[Runner]:
-    """One upstream and one process to fork from, for all scenarios."""
-    with Runner(modules_of((*FACES, *SIBLINGS))) as running:
-        yield running
+class TestTransports(Replay):
+    """Our HTTP clients inside an SDK's."""
+
+    face = "llmkeep_openai_sdk"
 
 
-@pytest.mark.parametrize(("scenario", "subject"), _pairs())
-def test_ours_is_all_zeros_and_ones(runner: Runner, scenario: str, subject: str) -> None:
-    """Nothing fails, nothing is billed twice, built twice, left open or left behind."""
-    outcome = runner.run(scenario, subject)
-    assert outcome.applies, outcome.reason
-    assert not outcome.faults(), f"{outcome}\n{runner.said}"
+class TestConversations(Replay):
+    """`ConversationHandler`."""
+
+    face = "llmkeep_handlers"
+
+
+class TestTransportsOfAnthropic(Replay):
+    """The same inside the other SDK's."""
+
+    face, sibling = "llmkeep_anthropic_sdk", True
+
+
+class TestChatModel(Replay):
+    """`chat_model`."""
+
+    face, sibling = "llmkeep_openai", True
+
+
+class TestChatModelOfAnthropic(Replay):
+    """The same for the other provider."""
+
+    face, sibling = "llmkeep_anthropic", True
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each class gets the scenarios that its face has a part in: no process starts in vain."""
+    if issubclass(metafunc.cls or object, Replay):
+        found = ON_ALL if metafunc.cls.sibling else _light(metafunc.cls.face)
+        metafunc.parametrize("scenario", found)
+
+
+def _light(face: str) -> list[str]:
+    return [
+        name
+        for name, each in load_scenarios().items()
+        if not each.heavy and load(face).lacks(each.needs) is None and (name, face) not in NOT_OURS
+    ]
 
 
 def test_peers_figures_are_kept_with_versions_and_date() -> None:

@@ -1,7 +1,7 @@
 """The provider that is asked: the tests' stand-in, which also counts every prompt and waits.
 
 A prompt that contains `hold` is answered up to its first piece, one that contains `late` not at
-all, until somebody asks for `/control/release`.
+all, until somebody asks for `/control/release`. Everything is there a second time, under `/other`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ import ssl
 import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tests.support.standin import StandIn
 
 _Send = Callable[[Any], Awaitable[None]]
+
+#: The path of the second endpoint.
+OTHER: Final = "/other"
 
 
 class Received(NamedTuple):
@@ -66,7 +69,8 @@ class Upstream(StandIn):
         if "late" in seen.prompt:
             await self._wait()
         sender = self._held(send) if "hold" in seen.prompt else send
-        await super()._application(scope, _replay(body, receive), sender)
+        inner = {**scope, "path": scope["path"].removeprefix(OTHER)}
+        await super()._application(inner, _replay(body, receive), sender)
 
     async def _other(self, scope: Any, receive: Any, send: Any) -> None:
         path = scope.get("path", "")
@@ -120,9 +124,9 @@ class Address:
             self._context = ssl.create_default_context(cafile=self.authority)
         return self._context
 
-    def base_url(self, provider: str) -> str:
+    def base_url(self, provider: str, prefix: str = "") -> str:
         """What an SDK takes as its base address."""
-        return self.url + {"openai": "/v1", "anthropic": "/anthropic"}[provider]
+        return self.url + prefix + {"openai": "/v1", "anthropic": "/anthropic"}[provider]
 
     def control(self, what: str) -> Any:
         """Tell the upstream something; what it says."""

@@ -145,6 +145,11 @@ def _expire(kept: Keeping) -> None:
     _crowd_out(kept)
 
 
+async def _aexpire(kept: Keeping) -> None:
+    await asyncio.sleep(2 * TTL)  # time passing is what is replayed
+    await _acrowd_out(kept)
+
+
 @scenario(GROUP)
 def evicted_under_streams(stage: Stage) -> None:
     """Other keys crowd out a client while its streams are read: none breaks, then it is closed."""
@@ -161,6 +166,12 @@ def evicted_under_streams_on_loop(stage: Stage) -> None:
 def expired_under_streams(stage: Stage) -> None:
     """A client's time is over while its streams are being read: none breaks, then it is closed."""
     _while_reading(stage, _expire, ttl=TTL)
+
+
+@scenario(GROUP)
+def expired_under_streams_on_loop(stage: Stage) -> None:
+    """The same on an event loop, with asynchronous clients."""
+    _awhile_reading(stage, _aexpire, ttl=TTL)
 
 
 @scenario(GROUP)

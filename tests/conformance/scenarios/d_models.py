@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from tests.conformance.outcome import DoesNotApply
 from tests.conformance.stage import Stage, scenario, start, until
+from tests.conformance.upstream import OTHER
 
 GROUP = "Models"
 
@@ -16,20 +18,34 @@ GROUP = "Models"
 @scenario(GROUP, needs="model")
 def two_tenants(stage: Stage) -> None:
     """Two models that differ in the API key alone: each request carries its own tenant's key."""
-    tenants = {key: stage.asker(api_key=key) for key in ("key-alice", "key-bob")}
+    models = {key: stage.asker(api_key=key) for key in ("key-alice", "key-bob")}
+    _keep_apart(stage, models, lambda received: str(received["key"]))
+
+
+@scenario(GROUP, needs="model")
+def two_endpoints(stage: Stage) -> None:
+    """Two models that differ in the endpoint alone: each request goes to its own."""
+    models = {"": stage.asker(), OTHER: stage.asker(prefix=OTHER)}
+    _keep_apart(stage, models, lambda received: OTHER * received["path"].startswith(OTHER))
+
+
+def _keep_apart(
+    stage: Stage, models: dict[str, Any], whose: Callable[[dict[str, Any]], str]
+) -> None:
+    """Ask each of two models on three threads; `whose` says whose a request was."""
     asked: dict[str, str] = {}
 
     def caller(number: int) -> None:
-        key = ("key-alice", "key-bob")[number % 2]
+        name = list(models)[number % 2]
         for _ in range(3):
             prompt = stage.prompt()
-            asked[prompt] = key
-            stage.call(tenants[key].ask, prompt)
+            asked[prompt] = name
+            stage.call(models[name].ask, prompt)
 
     stage.together(6, caller)
     for each in _received(stage):
-        stage.wrong(asked[each["prompt"]] != each["key"])
-    for llm in tenants.values():
+        stage.wrong(asked[each["prompt"]] != whose(each))
+    for llm in models.values():
         llm.shut()
 
 

@@ -193,7 +193,7 @@ def gunicorn_preload(stage: Stage) -> None:
         stage.together(8, ask)
     finally:
         server.send_signal(signal.SIGTERM)
-        stage.outcome.processes = int(server.wait(15) != 0)
+        stage.outcome.processes = int(server.wait(40) != 0)
     received = stage.upstream.control("tell")["received"]
     stage.outcome.asked += 1  # what the parent asked while loading
     stage.wrong(shared_connections(received))
@@ -224,7 +224,7 @@ def celery_prefork(stage: Stage) -> None:
                 forked.add(stage, json.dumps(each.get(timeout=45)).encode())
         finally:
             worker.send_signal(signal.SIGTERM)
-            stage.outcome.processes = int(worker.wait(20) != 0)
+            stage.outcome.processes = int(worker.wait(40) != 0)
     stage.outcome.asked += 1  # what the parent asked while loading
     stage.wrong(shared_connections(stage.upstream.control("tell")["received"]))
 
