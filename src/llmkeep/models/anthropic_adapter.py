@@ -15,6 +15,7 @@ from typing import Any
 
 from .adapters import Adapter, Kept, ModelConfigurationError
 from .http_clients import clients_for
+from .sdk_locks import sdk_locks
 
 #: Headers that carry a credential of their own.
 _CREDENTIAL_HEADERS = frozenset({"authorization", "x-api-key"})
@@ -30,6 +31,7 @@ class AnthropicAdapter(Adapter):
 
         model: Any = self.make(arguments)
         self._check(type(model))
+        sdk_locks.renew_in_children("langchain_anthropic")
         ours, ours_async = clients_for("anthropic", proxy=model.anthropic_proxy)
         parameters = model._client_params
         vars(model)["_client"] = anthropic.Anthropic(**parameters, http_client=ours)

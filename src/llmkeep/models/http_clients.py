@@ -15,6 +15,8 @@ from typing import Any
 
 from llmkeep.transports import async_client, client
 
+from .sdk_locks import sdk_locks
+
 #: What openai and anthropic give the clients that they make themselves.
 _LIMITS = {"max_connections": 1000, "max_keepalive_connections": 100, "keepalive_expiry": 5.0}
 
@@ -33,6 +35,7 @@ def clients_for(
 ) -> tuple[Any, Any]:
     """A synchronous and an asynchronous client for `sdk`; both are to be closed with the model."""
     library = library_of(sdk)
+    sdk_locks.renew_in_children(sdk)
     options: dict[str, Any] = {
         "library": library.__name__,
         "follow_redirects": True,
