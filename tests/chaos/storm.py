@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import llmkeep
+from llmkeep.core.stats import Stats
 from llmkeep.models.providers import PROVIDERS
 from tests.chaos.calls import Told, acall, call, make_lines
 from tests.chaos.plan import chance
@@ -34,7 +35,15 @@ from tests.chaos.processes import (
     journal_of,
     upstream,
 )
-from tests.chaos.verdict import accounts, books, is_explained, judge, refusals, summary
+from tests.chaos.verdict import (
+    accounts,
+    books,
+    interrupted,
+    is_explained,
+    judge,
+    refusals,
+    summary,
+)
 from tests.chaos.watched import Usage, adapters
 from tests.support.sockets import connections_to
 
@@ -75,6 +84,7 @@ class Outcome:
     builds: int
     #: Calls that ended since no connection could be made.
     refused: int
+    stats: Stats
     violations: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -255,11 +265,12 @@ def storm(seed: int, size: Size | None = None) -> Outcome:
     with upstream(seed) as port, registered():
         running = Storm(seed, size, port)
         running.run()
+        stats = llmkeep.stats()
         violations = running.violations
         journal = journal_of(port)
         violations += judge(running.told, journal)
         gc.collect()
-        violations += _at_rest(port, events, begun=len(running.told))
+        violations += _at_rest(port, events, running.told)
         violations += _threads_left(threads)
     violations += Usage.faults
     seen = [attempt[0] for attempts in journal.values() for attempt in attempts]
@@ -274,6 +285,7 @@ def storm(seed: int, size: Size | None = None) -> Outcome:
         running.retirements,
         len(Usage.known),
         refusals(running.told),
+        stats,
         violations,
     )
 
@@ -291,7 +303,7 @@ def registered() -> Iterator[None]:
         PROVIDERS.update(before)
 
 
-def _at_rest(port: int, events: Counter[str], *, begun: int) -> list[str]:
+def _at_rest(port: int, events: Counter[str], told: list[Told]) -> list[str]:
     """What is left when all calls have ended."""
     found = []
     cache = llmkeep.default_cache()
@@ -299,13 +311,17 @@ def _at_rest(port: int, events: Counter[str], *, begun: int) -> list[str]:
         found.append(f"I5: {connections_of_loops(port)} connections outlived their loops")
     if not eventually(lambda: not (llmkeep.stats().leased or llmkeep.stats().retired)):
         found.append(f"I3: leases lost: {llmkeep.stats()}, {llmkeep.default_cache().snapshot()}")
-    entered = sum(each.entered for each in Usage.known)
+    entered = [number for each in Usage.known for number in each.entered]
+    unsure = interrupted(told, entered)
     found += books(llmkeep.stats())
-    llmkeep.close(timeout=10)
+    try:
+        llmkeep.close(timeout=10)
+    except ResourceWarning as lost:  # an error wherever storms are run
+        found.append(f"I3: {lost}")
 
     def wrong() -> list[str]:
-        built = len(Usage.built)
-        return accounts(cache.stats(), events, begun=begun, entered=entered, built=built)
+        counted = {"entered": len(entered), "unsure": unsure, "built": len(Usage.built)}
+        return accounts(cache.stats(), events, **counted)
 
     eventually(lambda: not wrong())  # what is told may be told by another thread
     found += wrong()

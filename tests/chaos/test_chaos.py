@@ -29,4 +29,5 @@ def test_i3_i4_i7_i9_i13_a_storm_breaks_nothing(seed: int) -> None:
     assert set(outcome.faults) == {fault.name for fault in Fault}
     assert outcome.retirements > 10
     assert outcome.builds > 10
+    assert min(outcome.stats.hits, outcome.stats.built, outcome.stats.joined) > 10
     assert outcome.samples > 50

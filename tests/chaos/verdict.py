@@ -115,16 +115,16 @@ def books(stats: Stats, before: Stats | None = None) -> list[str]:
 
 
 def accounts(
-    stats: Stats, events: Mapping[str, int], *, begun: int, entered: int, built: int
+    stats: Stats, events: Mapping[str, int], *, entered: int, unsure: int, built: int
 ) -> list[str]:
     """I13: figures at the end, when all is closed, that are not what others have counted.
 
-    `events` are those that the cache has told, by name; `begun` calls were made, `entered` reached
-    a model, and factories made `built` instances.
+    `events` are those that the cache has told, by name; `entered` calls reached a model, `unsure`
+    ones may have had a lease all the same, and factories made `built` instances.
     """
     closed = sum(events.get(name, 0) for name in ("Closed", "CloseFailed", "Dropped"))
     sides = {
-        "leases": entered <= stats.acquired <= begun,
+        "leases": entered <= stats.acquired <= entered + unsure,
         "factory calls": stats.builds_ok <= built <= stats.builds,
         "closed": stats.closed == closed == built,
         "ready": stats.builds_ok == events.get("Built", 0),
@@ -133,8 +133,15 @@ def accounts(
         "failed closes": stats.close_failures == events.get("CloseFailed", 0) == 0,
         "nothing left": stats.live == stats.building == 0,
     }
-    counted = f"{dict(events)}, {begun} begun, {entered} entered, {built} built"
+    counted = f"{dict(events)}, {entered} entered, {unsure} unsure, {built} built"
     return [f"I13: {name} in {stats}; {counted}" for name, holds in sides.items() if not holds]
+
+
+def interrupted(told: Iterable[Told], entered: Iterable[int]) -> int:
+    """How many calls were cancelled before they reached a model, perhaps with a lease."""
+    known = set(entered)
+    endings = (Ending.CANCELLED, Ending.TIMES_OUT)
+    return sum(each.ending in endings and each.number not in known for each in told)
 
 
 def refusals(told: Iterable[Told]) -> int:

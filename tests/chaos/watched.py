@@ -21,6 +21,7 @@ from llmkeep.models.adapters import Adapter, Kept
 from llmkeep.models.anthropic_adapter import AnthropicAdapter
 from llmkeep.models.openai_adapter import OpenAIAdapter
 from llmkeep.models.providers import PROVIDERS
+from tests.chaos.plan import MARK
 
 
 class Usage:
@@ -35,18 +36,22 @@ class Usage:
     def __init__(self) -> None:
         self.lock = threading.RLock()  # a finalizer may end a stream inside
         self.process = os.getpid()
-        self.inside = self.entered = self.closes = 0
+        self.inside = self.closes = 0
+        #: The numbers of the requests that were made with it.
+        self.entered: list[int] = []
 
     @contextmanager
-    def used(self) -> Iterator[None]:
+    def used(self, messages: Any) -> Iterator[None]:
         """While somebody calls the model."""
+        mark = MARK.search(str(messages).encode())
+        assert mark is not None
         with self.lock:
             if self.closes:
                 self.faults.append("I3: a closed instance was leased")
             if not self.entered:
                 self.known.append(self)
             self.inside += 1
-            self.entered += 1
+            self.entered.append(int(mark[1]))
         try:
             yield
         finally:
@@ -78,11 +83,11 @@ class _Watched:
     _usage: Usage
 
     def _stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        with self._usage.used():
+        with self._usage.used(args or kwargs):
             yield from super()._stream(*args, **kwargs)  # type: ignore[misc]
 
     async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        with self._usage.used():
+        with self._usage.used(args or kwargs):
             chunks = super()._astream(*args, **kwargs)  # type: ignore[misc]
             try:
                 async for chunk in chunks:
