@@ -46,6 +46,9 @@ EXCEPTIONS: Final[Mapping[tuple[str, str], Excepted]] = {
     ("local", "test_audio_inputs"): _TEXT_ONLY,
     ("local", "test_image_inputs"): _TEXT_ONLY,
     ("local", "test_anthropic_inputs"): _TEXT_ONLY,
+    ("local", "test_structured_output_optional_param"): Excepted(
+        "fails", "the model in the box finds no end of an argument for this request, and says so"
+    ),
     ("local", "test_init_from_env"): Excepted(
         "skipped", "the class has no credential; LLMKEEP_LOCAL_MODEL has a test of its own"
     ),
@@ -236,7 +239,7 @@ class AnthropicCases(ServedCases):
 class LocalCases(IntegrationCases):
     label = provider = "local"
     name = "smollm2"
-    parameters: ClassVar[dict[str, Any]] = {"context_size": 2048, "max_tokens": 100}
+    parameters: ClassVar[dict[str, Any]] = {"context_size": 2048, "max_tokens": 300, "seed": 1}
 
 
 class Bare:
