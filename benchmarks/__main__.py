@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from . import (
+    contention,
     conversations,
     handlers,
     hot,
@@ -41,6 +42,7 @@ from .plot import draw
 
 SUBJECTS: Final[dict[str, Callable[[bool], Report]]] = {
     "hot": hot.measure,
+    "contention": contention.measure,
     "storms": storms.measure,
     "stuck": stuck.measure,
     "handlers": handlers.measure,
