@@ -7,6 +7,7 @@ the process ended.
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,6 +31,14 @@ COLUMNS: Final = {
     "warnings": "warnings and ignored errors printed",
     "exit": "0: the process ended in order",
 }
+
+#: What of a text differs from run to run, or from machine to machine.
+_PARTICULARS: Final = re.compile(r"<[^>]*>?|0x[0-9a-f]+|\d+(?:[.:]\d+)*|/\S+|\(.*")
+
+
+def in_general(text: str, length: int = 80) -> str:
+    """A text of an error or a warning without its particulars, and not longer than `length`."""
+    return _PARTICULARS.sub("..", text)[:length].strip(" :")
 
 
 @dataclass
@@ -60,8 +69,13 @@ class Outcome:
     printed: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return dataclasses.asdict(self)
+        """Plain values, without those that say nothing."""
+        nothing = dataclasses.asdict(Outcome())
+        return {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if value != nothing[name]
+        }
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Outcome:
@@ -82,3 +96,7 @@ class Outcome:
         if self.exit is None:
             found["exit"] = "had to be killed"
         return found
+
+    def only_untidy(self) -> bool:
+        """Whether its faults, if any, are but warnings, and threads left."""
+        return set(self.faults()) <= {"warnings", "threads"}

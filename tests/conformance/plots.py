@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from .report import Column
+    from .outcome import Outcome
     from .stage import Scenario
+    from .summary import Column
 
 GOOD: Final = "#0f766e"
 BAD: Final = "#d9694f"
+WARNED: Final = "#f3d27a"
 NONE: Final = "#eef0f3"
 
 #: What the second picture shows: a scenario, a figure of it, a title.
@@ -51,18 +53,19 @@ def draw(
 
 
 def _grid(plt: Any, columns: Sequence[Column], scenarios: Sequence[Scenario], ours: int) -> Any:
+    from matplotlib.colors import ListedColormap
+
     size = (0.42 * len(columns) + 4, 0.21 * len(scenarios) + 2.6)
     figure, axes = plt.subplots(figsize=size, layout="constrained")
-    for x, column in enumerate(columns):
-        for y, scenario in enumerate(scenarios):
-            outcome = column.outcome(scenario.name)
-            color = NONE
-            if outcome is not None and outcome.applies:
-                color = BAD if outcome.faults() else GOOD
-            axes.add_patch(plt.Rectangle((x + 0.06, y + 0.06), 0.88, 0.88, color=color, lw=0))
+    kinds = [[_kind(column.outcome(each.name)) for column in columns] for each in scenarios]
+    colors = ListedColormap([NONE, GOOD, WARNED, BAD])
+    frame = (0, len(columns), len(scenarios), 0)
+    axes.imshow(kinds, colors, vmin=0, vmax=3, extent=frame, aspect="auto", interpolation="nearest")
+    axes.set_xticks(range(len(columns)), minor=True)
+    axes.set_yticks(range(len(scenarios)), minor=True)
+    axes.grid(which="minor", color="white", lw=2)
+    axes.tick_params(which="minor", length=0)
     axes.axvline(ours, color="#6b7280", lw=1)
-    axes.set_xlim(0, len(columns))
-    axes.set_ylim(len(scenarios), 0)
     axes.set_xticks([x + 0.5 for x in range(len(columns))], [each.name for each in columns])
     axes.tick_params(axis="x", rotation=60, labeltop=True, labelbottom=False, length=0)
     for label in axes.get_xticklabels():
@@ -71,8 +74,18 @@ def _grid(plt: Any, columns: Sequence[Column], scenarios: Sequence[Scenario], ou
     axes.set_yticks([y + 0.5 for y in range(len(scenarios))], names)
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)
-    figure.supxlabel("green: all zeros and ones; red: not; grey: does not apply", fontsize=9)
+    said = "green: as it should be; yellow: but for warnings or threads; red: not; grey: no part"
+    figure.supxlabel(said, fontsize=9)
     return figure
+
+
+def _kind(outcome: Outcome | None) -> int:
+    """Which of the grid's colours it has."""
+    if outcome is None or not outcome.applies:
+        return 0
+    if not outcome.faults():
+        return 1
+    return 2 if outcome.only_untidy() else 3
 
 
 def _measures(plt: Any, columns: Sequence[Column], ours: int) -> Any:
@@ -90,5 +103,6 @@ def _measures(plt: Any, columns: Sequence[Column], ours: int) -> Any:
         axes.set_title(title, loc="left")
         axes.margins(x=0.12)
         axes.invert_yaxis()
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xticks([])
+        axes.spines[["top", "right", "bottom"]].set_visible(False)
     return figure

@@ -6,13 +6,15 @@ It is made of kept figures alone; nothing is measured here.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from . import plots
 from .figures import FOLDER
 from .outcome import COLUMNS, Outcome
 from .stage import Scenario, load_scenarios
+from .summary import Column, broken_by_nobody, cell, summary
 
 _INTRO: Final = """\
 Every failure that bites people today, replayed on llmkeep and on what people use instead: real
@@ -38,23 +40,27 @@ _NOTES: Final = """\
 - **litellm** closes what its cache evicted after a grace of 900 s, when the cache is used again;
   within a scenario that counts as not closed.
 - **pydantic-ai** caches no client any more since version 2: one provider has one.
+- **Broken by no peer.** With every peer, no more than warnings or threads left came of {unbroken}.
+  Subjects broken by hand have shown that these can fail, too.
 
 A peer is added with one file: `tests/conformance/subjects/NAME.py`, a `Subject` with what it can
 do. `python -m tests.conformance --peers --subject NAME` measures it and keeps its figures here.
 """
 
+#: The head of the table of `summary`.
+_SUMMED: Final = ["subject", "as it should be", "but for warnings", "not", "the worst finding"]
 
-class Column(NamedTuple):
-    """One subject's figures."""
+_READING: Final = """\
+*As it should be*: of how many scenarios in which the subject has a part. *But for warnings*: no
+more was wrong than warnings printed or threads left. *The worst finding* goes by what hurts most: a
+process that crashes or hangs, then failed calls, wrong answers, requests sent in vain, builds in
+vain, clients and sockets left open. Each is found below under its scenario.
+"""
 
-    module: str
-    name: str
-    figures: dict[str, Any]
-
-    def outcome(self, scenario: str) -> Outcome | None:
-        """What the scenario came to; None if it was not run."""
-        kept = self.figures["outcomes"].get(scenario)
-        return None if kept is None else Outcome.of(kept)
+_PICTURES: Final = {
+    "grid.svg": "Every scenario on every subject: green as it should be, red not",
+    "measures.svg": "Calls that fail, requests in vain, builds, clients never closed",
+}
 
 
 def write(ours: dict[str, Any], peers: dict[str, Any]) -> None:
@@ -68,29 +74,6 @@ def write(ours: dict[str, Any], peers: dict[str, Any]) -> None:
     markdown = "\n".join(_markdown(columns, scenarios, set(ours), drawn)) + "\n"
     (FOLDER / "report.md").write_text(markdown)
     (FOLDER / "report.html").write_text(_html(columns, scenarios, set(ours), drawn))
-
-
-def cell(outcome: Outcome | None) -> str:
-    """What an outcome comes to, in a few words."""
-    if outcome is None:
-        return "not run"
-    if not outcome.applies:
-        return f"does not apply: {outcome.reason}"
-    words = []
-    for name, value in outcome.faults().items():
-        if name == "failed":
-            words.append(f"{value} of {outcome.calls} calls fail")
-        elif name == "billed":
-            words.append(f"billed {value:g} times" if float(value) > 1 else f"received {value:g}")
-        elif name == "builds":
-            words.append(f"{value:g} builds")
-        elif name == "exit":
-            words.append(str(value) if isinstance(value, str) else f"exit {value}")
-        elif name == "stopped":
-            words.append(str(value))
-        else:
-            words.append(f"{name} {value}")
-    return ", ".join(words) or "as it should be"
 
 
 def groups(scenarios: Iterable[Scenario]) -> dict[str, list[Scenario]]:
@@ -138,8 +121,11 @@ def _markdown(
 ) -> Iterator[str]:
     yield "# Conformance\n"
     yield _INTRO
+    yield "## What each subject came to\n"
+    yield from _table(_SUMMED, summary(columns))
+    yield _READING
     for plot in drawn:
-        yield f"![{plot.removesuffix('.svg')}]({plot})\n"
+        yield f"![{_PICTURES[plot]}]({plot})\n"
     yield "## Who was examined\n"
     yield from _table(["subject", "as", "versions", "measured"], _subjects(columns))
     yield "## What is counted\n"
@@ -164,7 +150,13 @@ def _markdown(
                 ),
             )
     yield "## Notes\n"
-    yield _NOTES
+    yield _notes(columns, scenarios, ours)
+
+
+def _notes(columns: list[Column], scenarios: list[Scenario], ours: set[str]) -> str:
+    peers = [column for column in columns if column.module not in ours]
+    unbroken = ", ".join(f"`{name}`" for name in broken_by_nobody(peers, scenarios))
+    return _NOTES.format(unbroken=unbroken or "Nothing")
 
 
 _STYLE: Final = """
@@ -182,20 +174,20 @@ h3 { margin-bottom: 0; } code { font-size: .92em; }
 def _html(
     columns: list[Column], scenarios: list[Scenario], ours: set[str], drawn: list[str]
 ) -> str:
-    say = html.escape
+    say = _inline
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Conformance</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<style>{_STYLE}</style><h1>Conformance</h1>",
         *(f"<p>{say(text)}</p>" for text in _INTRO.split("\n\n")),
-        *(f'<p><img src="{plot}" alt="{plot.removesuffix(".svg")}"></p>' for plot in drawn),
-        "<h2>Who was examined</h2><table><tr><th>subject<th>as<th>versions<th>measured</tr>",
+        "<h2>What each subject came to</h2>",
+        _html_table(_SUMMED, summary(columns)),
+        f"<p>{say(_READING)}</p>",
+        *(f'<p><img src="{plot}" alt="{_PICTURES[plot]}"></p>' for plot in drawn),
+        "<h2>Who was examined</h2>",
+        _html_table(["subject", "as", "versions", "measured"], _subjects(columns)),
+        "<h2>What is counted</h2><ul>",
     ]
-    parts += [
-        "<tr>" + "".join(f"<td>{say(text)}</td>" for text in row) + "</tr>"
-        for row in _subjects(columns)
-    ]
-    parts.append("</table><h2>What is counted</h2><ul>")
     parts += [f"<li><code>{name}</code>: {say(text)}</li>" for name, text in COLUMNS.items()]
     parts.append("</ul>")
     for group, members in groups(scenarios).items():
@@ -212,8 +204,21 @@ def _html(
                     f"<td class=more>{say(_more(outcome))}</td></tr>"
                 )
             parts.append("</table>")
-    notes = _NOTES.replace("**", "").split("\n- ")
+    notes = _notes(columns, scenarios, ours).split("\n- ")
     parts.append(
         "<h2>Notes</h2>" + "".join(f"<p>{say(each.removeprefix('- '))}</p>" for each in notes)
     )
     return "\n".join(parts) + "\n</html>\n"
+
+
+def _html_table(header: list[str], rows: Iterable[list[str]]) -> str:
+    lines = ["".join(f"<th>{text}" for text in header)]
+    lines += ["".join(f"<td>{_inline(text)}" for text in row) for row in rows]
+    return "<table><tr>" + "\n<tr>".join(lines) + "</table>"
+
+
+def _inline(text: str) -> str:
+    """Markdown's marks within a line as HTML."""
+    text = re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(text))
+    text = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", text)
+    return re.sub(r"\*([^*]+)\*", r"<em>\1</em>", text)

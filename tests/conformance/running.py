@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Self
 
-from .outcome import Outcome
+from .outcome import Outcome, in_general
 from .stage import load_scenarios
 from .subject import load
 from .upstream import Upstream
@@ -42,9 +42,6 @@ WARNINGS: Final = re.compile(
     r"|Fatal Python error|Fatal error on SSL|Error in atexit).*",
     re.MULTILINE,
 )
-
-#: What of a warning differs from run to run, or from machine to machine.
-_PARTICULARS: Final = re.compile(r"<[^>]*>?|0x[0-9a-f]+|\d+|/\S+|\(.*")
 
 #: Variables that would let a run speak to somebody else.
 _FOREIGN: Final = re.compile(
@@ -160,4 +157,4 @@ class Runner:
 
 def _kind(found: re.Match[str]) -> str:
     """A warning without its particulars."""
-    return _PARTICULARS.sub("..", found["warning"] or found["error"])[:80].strip()
+    return in_general(found["warning"] or found["error"])

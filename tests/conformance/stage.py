@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 
 from tests.support.sockets import connections_to
 
-from .outcome import DoesNotApply, Outcome
+from .outcome import DoesNotApply, Outcome, in_general
 from .subject import Bounds, Factory, Keeping, Model, Subject
 from .upstream import Address
 
@@ -121,7 +121,7 @@ class Stage:
             root = root.__cause__
         text = type(error).__name__
         if root is not error:
-            text += f" from {type(root).__name__}: {str(root)[:60]}"
+            text += f" from {in_general(f'{type(root).__name__}: {root}')}"
         with self._lock:
             self.outcome.failed += 1
             self.errors[text] += 1

@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from .outcome import DoesNotApply
+from .outcome import DoesNotApply, in_general
 from .stage import Stage, load_scenarios
 from .subject import load
 from .upstream import Address
@@ -37,7 +37,7 @@ def play(order: dict[str, Any]) -> None:
     except DoesNotApply as reason:
         stage.outcome.applies, stage.outcome.reason = False, str(reason)
     except Exception as error:
-        stage.outcome.reason = f"{type(error).__name__}: {error}"[:300]
+        stage.outcome.reason = in_general(f"{type(error).__name__}: {error}")
         Path(order["trace"]).write_text(traceback.format_exc())
     watchdog.cancel()
     watchdog.join()
