@@ -10,6 +10,8 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,9 +19,10 @@ from typing import Any
 import pytest
 
 import llmkeep.core
-from llmkeep import ClientCache, Scope
+from llmkeep import ClientCache, LeaseTimeout, Scope
+from llmkeep.core.instance import State
 from tests.core.books import check
-from tests.core.tools import Client, lease, start, sweep, until, until_waiting
+from tests.core.tools import WAIT, Client, in_turn, lease, start, sweep, until, until_waiting
 
 CORE = str(Path(llmkeep.core.__file__).parent)
 
@@ -153,6 +156,100 @@ def test_i14_wherever_a_return_is_interrupted_the_next_in_the_queue_is_served() 
         where = interrupted(number, work)
         del work
         queued.result(5.0)
+        cache.close(timeout=5.0)
+    assert number > 5
+
+
+#: No time limit of the cache's own brings the housekeeper: only who was interrupted calls for it.
+UNTIMED: dict[str, Any] = {"idle_ttl": None, "close_timeout": None}
+
+
+@pytest.mark.usefixtures("quick_collector")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_i14_who_reads_the_word_of_others_and_is_interrupted_loses_none_of_it() -> None:
+    """The turn that had been returned meanwhile goes to the next in the queue."""
+    where, number = "begun", 0
+    while where:
+        number += 1
+        cache: ClientCache[Any, Any] = ClientCache(
+            lambda _spec: object(), scope=Scope.exclusive(1), **UNTIMED
+        )
+        cache.warm("other")
+        work = leave(cache.lease("k"))
+        queued = start(lease, cache)
+        until_waiting(cache, 1)
+        cache._ledger.lock.acquire()
+        start(work).result(WAIT)  # leaves word: the lock is taken
+        cache._ledger.lock.release()
+        where = interrupted(number, lambda cache=cache: lease(cache, "other"))  # type: ignore[misc]
+        lease(cache, "other")
+        queued.result(WAIT)
+        cache.close(timeout=5.0)
+    assert number > 5
+
+
+def retire_what_is_too_many(cache: ClientCache[Any, Any]) -> Callable[[], object]:
+    """Read of the return of three, where one may be idle, and lease a fourth that is new."""
+    leaves = [leave(cache.lease(key)) for key in "abc"]
+    cache._ledger.lock.acquire()
+    start(in_turn, *leaves).result(WAIT)
+    cache._ledger.lock.release()
+
+    def work() -> None:
+        with suppress(LeaseTimeout):
+            lease(cache, "k", timeout=0)
+
+    return work
+
+
+@pytest.mark.usefixtures("quick_collector")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("case", [invalidate, leave_retired, retire_what_is_too_many])
+def test_i4_what_was_retired_is_closed_although_who_did_it_was_interrupted(
+    case: Callable[[ClientCache[Any, Any]], Callable[[], object]],
+) -> None:
+    """Soon, also if nobody decides anything from then on and only hot leases come and go."""
+    where, number = "begun", 0
+    while where:
+        number += 1
+        cache: ClientCache[Any, Any] = ClientCache(lambda _spec: object(), max_idle=1, **UNTIMED)
+        work = case(cache)
+        where = interrupted(number, work)
+        del work
+        gc.collect()
+        ledger = cache._ledger
+        if not ledger.inbox:  # else it was interrupted before it had looked
+            until(partial(_is_settled, ledger), f"what follows, after {number}: {where}")
+        cache.close(timeout=5.0)
+    assert number > 5
+
+
+def _is_settled(ledger: Any) -> bool:
+    """Looked at without entering: whoever enters settles."""
+    retired = [each for each in list(ledger.open) if each.state is not State.READY]
+    return not (retired or ledger.outbox or ledger.news)
+
+
+@pytest.mark.usefixtures("quick_collector")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_i10_idle_counts_from_a_return_that_was_interrupted() -> None:
+    """And not from the one before it: it would be closed for its age at once."""
+    where, number = "begun", 0
+    while where:
+        number += 1
+        cache = ClientCache(lambda _spec: object())
+        leased = cache.lease("k")
+        leased.__enter__()
+        instance = leased.instance
+        assert instance is not None
+        instance.idle_since -= 1000.0
+        where = interrupted(number, partial(leased.__exit__, None, None, None))
+        del leased
+        gc.collect()
+        assert cache.snapshot()[0].idle < 500.0, f"{number}: {where}"
         cache.close(timeout=5.0)
     assert number > 5
 

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any
 
-from llmkeep.core.events import CloseFailed
+from llmkeep import Scope
+from llmkeep.core.events import CloseFailed, Dropped
 from tests.core.conftest import MakeCache
 from tests.core.tools import WAIT, Client, Gate, Recorder, alease, start, sweep, until
 
@@ -71,3 +72,22 @@ async def test_i4_an_overdue_close_that_its_loop_never_began_is_never_begun(
     assert inspect.getcoroutinestate(closes[0]) == inspect.CORO_CLOSED
     await cache.aclose()
     assert not open_gate.closed
+
+
+async def test_i4_a_close_that_waits_on_a_loop_of_its_own_which_stands_still_is_run(
+    make_cache: MakeCache, open_gate: Gate
+) -> None:
+    """The loop is there, but its thread waits for that very close: it is run beside it."""
+    events = Recorder()
+    cache = make_cache(
+        None, abuild=open_gate.abuild, close=open_gate.aclose, scope=Scope.LOOP, close_timeout=None
+    )
+    cache.subscribe(events)
+    client = await alease(cache)
+    cache.invalidate("k")
+    until(lambda: any(each.loop for each in list(cache._ledger.closes.under_way)))
+
+    cache.close(timeout=WAIT)  # this loop stands still meanwhile
+
+    assert open_gate.closed == [client]
+    assert not events.of(Dropped)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from llmkeep.core.stats import InstanceInfo
 from tests.core.conftest import MakeCache
-from tests.core.tools import WAIT, Gate, lease, start
+from tests.core.tools import WAIT, Gate, lease, start, until_waiting
 
 
 def test_i13_what_is_being_built_has_no_age_yet(make_cache: MakeCache, gate: Gate) -> None:
@@ -20,3 +22,38 @@ def test_i13_what_is_being_built_has_no_age_yet(make_cache: MakeCache, gate: Gat
     )
     gate.open()
     caller.result(WAIT)
+
+
+def test_i13_a_line_counts_what_there_is(make_cache: MakeCache, gate: Gate) -> None:
+    """Ready ones are the leased and the idle."""
+    cache = make_cache(name="line")
+    for number in (1, 2, 3):
+        first = start(lease, cache, number)
+        gate.begun(number).release()
+        first.result(WAIT)
+    kept = cache.lease(1)
+    kept.__enter__()
+    caller = start(lease, cache, 4)
+    until_waiting(cache, 1)
+    try:
+        assert repr(cache) == (
+            "<ClientCache 'line' process: 3 ready (1 leased), 1 building, 1 waiting, 0 retired, "
+            "max_idle 256>"
+        )
+    finally:
+        kept.__exit__(None, None, None)
+        gate.open()
+        caller.result(WAIT)
+
+
+def test_i13_nothing_is_idle_for_longer_than_it_is_old(
+    make_cache: MakeCache, open_gate: Gate
+) -> None:
+    """Nor older than the time since it was asked for."""
+    began = time.monotonic()
+    cache = make_cache()
+    lease(cache)
+
+    (row,) = cache.snapshot()
+
+    assert 0 <= row.idle <= row.age <= time.monotonic() - began
