@@ -1,12 +1,14 @@
 """Ten minutes of churn, or as long as you like: does anything grow?
 
     python -m benchmarks.soak --minutes 10
+    python -m benchmarks.soak --minutes 10 --publish    and replace docs/endurance as well
 
 Threads that live long and threads that live for one call, event loops that come and go, models of
-ever new keys, invalidations and forked children, all over one cache, with a provider in a process
-of its own. Every second memory, descriptors, threads, kept models and the latencies of that second
-are written down; they are drawn into benchmarks/output/soak.svg, beside soak.json. What has a
-slope over the second half of the time is not flat, and the exit status is 1.
+ever new keys, invalidations, evictions and forked children, all over one cache that is full, with a
+provider in a process of its own. Every second memory, the interpreter's own count of memory blocks,
+descriptors, threads, children, kept models and the latencies since are written down; they are drawn
+into benchmarks/output/soak.svg, beside soak.json. `soak_report` says what is flat; if anything is
+not, the exit status is 1.
 
 Not here: faults of the network (`python -m tests.chaos`), and how fast anything is: latencies are
 those of a busy machine, drawn to show that they do not rise.
@@ -22,29 +24,36 @@ import json
 import logging
 import os
 import random
+import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean, linear_regression, median, quantiles
+from statistics import quantiles
 from typing import Any, Final
 
 import llmkeep
 
-from .harness import Report, Table, Verdict
+from .harness import Report, Verdict
 from .million import resident_megabytes
 from .provider import MODEL, TOKENS, provider
+from .soak_report import judged, publish
 
 OUTPUT: Final = Path(__file__).resolve().parent / "output"
 #: Seconds between two looks.
 EVERY: Final = 1.0
+#: Looks from one collection, after which memory blocks are counted, to the next.
+COLLECT: Final = 4
 #: Models that everybody uses, beside those that are asked once.
 SHARED: Final = 8
-#: How much of its mean a figure may rise over the second half of the time: descriptors and threads
-#: go up and down with the calls of the moment, so that chance gives them a slope.
-FLAT: Final = {"memory": 0.03, "descriptors": 0.1, "threads": 0.1}
+#: Models that are asked once and kept until they are evicted: more than a cache keeps idle.
+FILL: Final = 300
+#: Latencies of which percentiles are taken, at least.
+ENOUGH: Final = 40
+#: Seconds that a forked child may take.
+CHILD_LIMIT: Final = 60.0
 #: Chunks of a whole answer that have text, at least.
 WHOLE: Final = TOKENS
 
@@ -75,6 +84,7 @@ class Soak:
         ]
         for worker in workers:
             worker.start()
+        self._fill()
         began = time.monotonic()
         while (now := time.monotonic() - began) < self.seconds and not self.failures:
             self.samples.append(self._look(now))
@@ -166,9 +176,15 @@ class Soak:
             asyncio.run(self._aread(model))
         self._count("keys")
 
+    def _fill(self) -> None:
+        for _ in range(FILL):
+            self._model(f"key {next(self._keys)}")
+        self._count("keys", FILL)
+
     def _retire(self, draw: random.Random) -> None:
         if draw.random() < 0.02:
             llmkeep.clear()
+            self._fill()  # or what is kept would rise for a while, and memory with it
         else:
             draw.choice(self._shared).invalidate()
 
@@ -186,7 +202,7 @@ class Soak:
                 traceback.print_exc()
             finally:
                 os._exit(status)
-        _, status = os.waitpid(child, 0)
+        status = _ended(child)
         if status:
             self.failures.append(f"a forked child ended with {status}")
         self._count("forks")
@@ -194,20 +210,25 @@ class Soak:
     # --- what is looked at ---
 
     def _look(self, now: float) -> dict[str, float]:
-        with self._lock:
-            latencies, self.latencies = self.latencies, []
         stats = llmkeep.stats()
-        sample = {
+        sample: dict[str, float] = {
             "seconds": now,
+            "leases": stats.acquired,
             "memory": resident_megabytes(),
             "descriptors": descriptors(),
             "threads": threading.active_count(),
+            "children": children(),
             "kept": stats.live,
             "leased": stats.leased + stats.retired,
         }
-        if len(latencies) > 10:
-            parts = quantiles(latencies, n=100)
-            sample |= {"p50": parts[49] * 1e3, "p90": parts[89] * 1e3, "p99": parts[98] * 1e3}
+        if len(self.samples) % COLLECT == 0:  # cycles that wait for the collector go up and down
+            gc.collect()
+            sample["blocks"] = sys.getallocatedblocks() / 1e3
+        with self._lock:
+            if len(self.latencies) >= ENOUGH:
+                parts = quantiles(self.latencies, n=100)
+                sample |= {f"p{n}": parts[n - 1] * 1e3 for n in (50, 95, 99)}
+                self.latencies = []
         return sample
 
 
@@ -216,71 +237,57 @@ def descriptors() -> int:
     return len(list(Path("/dev/fd").iterdir()))
 
 
-def rise(samples: Sequence[dict[str, float]], name: str) -> tuple[float, float]:
-    """By how much a figure rises over the second half, along a straight line, and its mean."""
-    half = [each for each in samples[len(samples) // 2 :] if name in each]
-    if len(half) < 2:
-        return 0.0, 0.0
-    times, values = [each["seconds"] for each in half], [each[name] for each in half]
-    return linear_regression(times, values).slope * (times[-1] - times[0]), fmean(values)
+def children() -> int:
+    """Processes that this one has started and that are there, ended ones not waited for included.
+
+    0 where there is no /proc.
+    """
+    found = 0
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        except OSError:  # it has just gone
+            continue
+        found += int(fields[1]) == os.getpid()
+    return found
+
+
+def _ended(child: int) -> int:
+    """The status with which a forked child ends; one that hangs is ended."""
+    deadline = time.monotonic() + CHILD_LIMIT
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return status
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]
 
 
 def soak(minutes: float) -> Report:
     """Run for so long in this process."""
     with provider() as base_url:
-        before = (descriptors(), threading.active_count())
+        before = (descriptors(), children())
         running = Soak(base_url, 60 * minutes)
         running.run()
         stats = llmkeep.stats()
         llmkeep.close()
         gc.collect()
-        left = (descriptors() - before[0], _own_threads())
-    samples = running.samples
-    verdicts = [_is_flat(samples, name) for name in FLAT]
-    verdicts += [
+        left = (descriptors() - before[0], len(_own_threads()), children() - before[1])
+    out = stats.leased + stats.retired
+    verdicts = [
         Verdict("no call and no child fails", f"{len(running.failures)}", not running.failures),
-        Verdict(
-            "no lease is out at the end",
-            f"{stats.leased + stats.retired}",
-            not (stats.leased or stats.retired),
-        ),
+        Verdict("no lease is out at the end", f"{out}", not out),
         Verdict(
             "nothing is left after close()",
-            f"{left[0]} descriptors, {left[1]} threads",
-            left[0] <= 0 and not left[1],
+            "{} descriptors, {} threads, {} children".format(*left),
+            left[0] <= 0 and not left[1] and not left[2],
         ),
     ]
-    rows = [(name, f"{count:,}") for name, count in running.counts.items()]
-    rows += [("builds", f"{stats.builds:,}"), ("closed", f"{stats.closed:,}")]
-    rows += [(name, _ends(samples, name)) for name in (*FLAT, "kept", "p50", "p90", "p99")]
-    return Report(
-        f"{minutes:g} minutes of churn",
-        "Figures at the first look, in the middle and at the end (medians of a tenth of the time); "
-        "memory in MB, latencies of whole answers in ms. A rise is that of a straight line through "
-        "the second half of the looks.",
-        [Table(("", "found"), rows)],
-        verdicts,
-        {"samples": samples, "counts": running.counts, "failures": running.failures[:10]},
-    )
-
-
-def _is_flat(samples: Sequence[dict[str, float]], name: str) -> Verdict:
-    grown, mean = rise(samples, name)
-    share = grown / mean if mean else 0.0
-    return Verdict(
-        f"{name}: no rise by more than {FLAT[name]:.0%} over the second half",
-        f"{grown:+.1f} of {mean:.1f} ({share:+.1%})",
-        share <= FLAT[name],
-    )
-
-
-def _ends(samples: Sequence[dict[str, float]], name: str) -> str:
-    """The median over the first, a middle and the last tenth."""
-    tenth = max(len(samples) // 10, 1)
-    middle = len(samples) // 2
-    parts = (samples[:tenth], samples[middle : middle + tenth], samples[-tenth:])
-    found = [[each[name] for each in part if name in each] for part in parts]
-    return ", ".join(f"{median(values):.1f}" if values else "none" for values in found)
+    counts = {**running.counts, "leases": stats.acquired, "builds": stats.builds}
+    counts |= {"closed": stats.closed}
+    data = {"minutes": minutes, "samples": running.samples, "counts": counts}
+    return judged({**data, "failures": running.failures[:10]}, verdicts)
 
 
 def _own_threads() -> list[str]:
@@ -296,9 +303,10 @@ def main() -> int:
     """1 if something is not flat."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
-    minutes = parser.parse_args().minutes
+    parser.add_argument("--publish", action="store_true", help="replace docs/endurance as well")
+    options = parser.parse_args()
     logging.getLogger("llmkeep").addHandler(logging.NullHandler())  # it tells of every build
-    report = soak(minutes)
+    report = soak(options.minutes)
     from .soak_plot import draw  # not before: it takes memory
 
     OUTPUT.mkdir(exist_ok=True)
@@ -308,6 +316,9 @@ def main() -> int:
         print("drawn: benchmarks/output/soak.svg")
     for failure in report.data["failures"]:
         print(failure)
+    if options.publish:
+        publish(report, OUTPUT / "soak.svg")
+        print("published: docs/endurance")
     return int(not all(verdict.kept for verdict in report.verdicts))
 
 

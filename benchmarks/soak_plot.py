@@ -16,10 +16,14 @@ from .plot import FAILED, OURS, THEIRS
 #: For each panel its title, and the figures in it with their colours.
 PANELS: Final = (
     ("Resident memory: MB", {"memory": OURS}),
+    ("Memory blocks of the interpreter: thousands", {"blocks": OURS}),
+    ("A whole answer of 20 tokens: ms", {"p50": OURS, "p95": THEIRS, "p99": FAILED}),
     ("Open descriptors", {"descriptors": OURS}),
-    ("Threads; models kept", {"threads": OURS, "kept": THEIRS}),
-    ("A whole answer of 20 tokens: ms", {"p50": OURS, "p90": THEIRS, "p99": FAILED}),
+    ("Threads; child processes", {"threads": OURS, "children": FAILED}),
+    ("Models kept", {"kept": OURS}),
 )
+#: Points of a line: enough for its width.
+POINTS: Final = 300
 
 
 def draw(samples: Sequence[dict[str, float]], target: Path) -> bool:
@@ -32,15 +36,15 @@ def draw(samples: Sequence[dict[str, float]], target: Path) -> bool:
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "llmkeep", "font.size": 9})
     from matplotlib import pyplot as plt
 
-    figure, panels = plt.subplots(2, 2, figsize=(12, 6.5), layout="constrained", sharex=True)
+    figure, panels = plt.subplots(2, 3, figsize=(14, 6.5), layout="constrained", sharex=True)
     for axes, (title, figures) in zip(panels.flat, PANELS, strict=True):
         for name, color in figures.items():
             _draw_line(axes, samples, name, color)
         axes.set_title(title, loc="left")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=0, top=1.12 * axes.get_ylim()[1])  # and room for the legend
         axes.spines[["top", "right"]].set_visible(False)
         if len(figures) > 1:
-            axes.legend(frameon=False)
+            axes.legend(frameon=False, loc="upper right", ncols=len(figures))
     for axes in panels[1]:
         axes.set_xlabel("minutes")
     figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else None)
@@ -50,6 +54,7 @@ def draw(samples: Sequence[dict[str, float]], target: Path) -> bool:
 
 def _draw_line(axes: Any, samples: Sequence[dict[str, float]], name: str, color: str) -> None:
     there = [each for each in samples if name in each]
+    there = there[:: -(-len(there) // POINTS) or 1]
     minutes = [each["seconds"] / 60 for each in there]
     axes.plot(minutes, [each[name] for each in there], color=color, linewidth=1, label=name)
 
