@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from tests.schedules.explorer import explore, replay
-from tests.schedules.faults import FAULTS
+from tests.schedules.faults import FAULTS, MOST
 from tests.schedules.scenarios import THREE, TWO
 
 
@@ -53,7 +53,7 @@ def show_faults() -> int:
     unseen = 0
     for broken in FAULTS:
         with broken.built_in():
-            result = explore(broken.scenario, broken.preemptions)
+            result = explore(broken.scenario, broken.preemptions, most=MOST)
         unseen += result.fault is None
         print(
             f"{broken.name}: {broken.preemptions} preemptions, schedule {result.schedules}, "

@@ -30,6 +30,8 @@ from tests.schedules.world import World
 
 #: What sets the cache and the actors of a scenario up.
 Scenario = Callable[[World], None]
+#: Who goes on at which choice; whoever it does not name follows by default.
+Plan = dict[int, Choice]
 
 #: Runs between two collections of what they leave; none happens within a run.
 COLLECT_AFTER: Final = 100
@@ -65,36 +67,53 @@ class Result:
 def explore(
     scenario: Scenario, preemptions: int, *, most: int | None = None, fine: bool = False
 ) -> Result:
-    """Try every schedule with so many preemptions, until one shows a fault.
-
-    If there are more than `most`, a sample of so many, the same one every time.
-    """
-    pick = random.Random(0)
+    """Try every schedule with so many preemptions, or a sample, until one shows a fault."""
     name, begun = scenario.__name__, time.perf_counter()
     schedules = choices = 0
-    todo: list[tuple[dict[int, Choice], int, int]] = [({}, 0, 0)]
+    fault: Fault | None = None
+
+    def run(plan: Plan) -> list[Step] | None:
+        nonlocal schedules, choices, fault
+        steps, fault = _run(seams, scenario, plan, fine=fine)
+        schedules += 1
+        choices = max(choices, len(steps))
+        if schedules % COLLECT_AFTER == 0:
+            gc.collect()
+        return steps if fault is None else None
+
     with _undisturbed() as seams:
-        while todo and (most is None or schedules < most):
-            if most is not None:
-                chosen = pick.randrange(len(todo))
-                todo[chosen], todo[-1] = todo[-1], todo[chosen]
-            plan, fixed, spent = todo.pop()
-            steps, fault = _run(seams, scenario, plan, fine=fine)
-            schedules += 1
-            choices = max(choices, len(steps))
-            if fault is not None:
-                seconds = time.perf_counter() - begun
-                return Result(name, schedules, choices, seconds, complete=False, fault=fault)
-            for number in range(fixed, len(steps)):
-                step = steps[number]
-                todo.extend(
-                    ({**plan, number: option}, number + 1, spent + step.cost(option))
-                    for option in step.options
-                    if option != step.chosen and spent + step.cost(option) <= preemptions
-                )
-            if schedules % COLLECT_AFTER == 0:
-                gc.collect()
-    return Result(name, schedules, choices, time.perf_counter() - begun, complete=not todo)
+        complete = search(run, preemptions, most=most)
+    return Result(name, schedules, choices, time.perf_counter() - begun, complete, fault)
+
+
+def search(
+    run: Callable[[Plan], list[Step] | None], preemptions: int, *, most: int | None = None
+) -> bool:
+    """Call `run` with each plan within the bound, once; whether all were tried.
+
+    It returns the choices that the plan led to, or None to end the search. If there are more plans
+    than `most`, it gets a sample of so many, the same one every time.
+    """
+    pick = random.Random(0)
+    tried = 0
+    todo: list[tuple[Plan, int, int]] = [({}, 0, 0)]
+    while todo and (most is None or tried < most):
+        if most is not None:
+            chosen = pick.randrange(len(todo))
+            todo[chosen], todo[-1] = todo[-1], todo[chosen]
+        plan, fixed, spent = todo.pop()
+        steps = run(plan)
+        if steps is None:
+            return False
+        tried += 1
+        for number in range(fixed, len(steps)):
+            step = steps[number]
+            todo.extend(
+                ({**plan, number: option}, number + 1, spent + step.cost(option))
+                for option in step.options
+                if option != step.chosen and spent + step.cost(option) <= preemptions
+            )
+    return not todo
 
 
 def replay(scenario: Scenario, seed: str, *, fine: bool = False) -> Fault | None:
@@ -104,12 +123,12 @@ def replay(scenario: Scenario, seed: str, *, fine: bool = False) -> Fault | None
         return _run(seams, scenario, plan, fine=fine)[1]
 
 
-def write_seed(plan: dict[int, Choice]) -> str:
+def write_seed(plan: Plan) -> str:
     """A plan as a short string."""
     return ".".join(f"{number}{choice}" for number, choice in sorted(plan.items())) or "-"
 
 
-def read_seed(seed: str) -> dict[int, Choice]:
+def read_seed(seed: str) -> Plan:
     """The plan that `write_seed` wrote. Raises ValueError for anything else."""
     plan = {}
     for each in [] if seed == "-" else seed.split("."):
@@ -121,7 +140,7 @@ def read_seed(seed: str) -> dict[int, Choice]:
 
 
 def _run(
-    seams: Seams, scenario: Scenario, plan: dict[int, Choice], *, fine: bool
+    seams: Seams, scenario: Scenario, plan: Plan, *, fine: bool
 ) -> tuple[list[Step], Fault | None]:
     scheduler = Scheduler(plan)
     seams.scheduler = scheduler

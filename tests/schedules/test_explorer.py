@@ -8,25 +8,24 @@ from math import comb
 
 import pytest
 
-from tests.schedules.scheduler import Choice, ScheduledSleep, Scheduler, Violation
+from tests.schedules.explorer import Plan, search
+from tests.schedules.scheduler import Choice, ScheduledSleep, Scheduler, Step, Violation
 
 
-def schedules(program: Callable[[Scheduler], object], preemptions: int) -> list[str]:
+def schedules(
+    program: Callable[[Scheduler], object], preemptions: int, most: int | None = None
+) -> list[str]:
     """Every run of `program` within the bound, as who went on."""
     runs = []
-    todo: list[tuple[dict[int, Choice], int, int]] = [({}, 0, 0)]
-    while todo:
-        plan, fixed, spent = todo.pop()
+
+    def run(plan: Plan) -> list[Step]:
         scheduler = Scheduler(plan)
         program(scheduler)
         scheduler.run(lambda: None)
         runs.append("".join(map(str, (step.chosen for step in scheduler.steps))))
-        for number, step in list(enumerate(scheduler.steps))[fixed:]:
-            todo += [
-                ({**plan, number: option}, number + 1, spent + step.cost(option))
-                for option in step.options
-                if option != step.chosen and spent + step.cost(option) <= preemptions
-            ]
+        return scheduler.steps
+
+    assert search(run, preemptions, most=most) is (most is None)
     return runs
 
 
@@ -46,12 +45,23 @@ def test_without_a_bound_every_interleaving_is_tried_once(points: int) -> None:
     """Two actors of n + 1 steps each can follow in (2n + 2 over n + 1) ways."""
     runs = schedules(partial(counting, points=points), preemptions=100)
 
-    assert len(runs) == comb(2 * points + 2, points + 1)
+    assert len(runs) == len(set(runs)) == comb(2 * points + 2, points + 1)
 
 
 def test_each_preemption_more_adds_schedules() -> None:
     """Without one: who begins. With one: two for each of the two points of either."""
     assert [len(schedules(partial(counting, points=2), bound)) for bound in range(3)] == [2, 6, 14]
+
+
+def test_a_sample_is_the_same_every_time() -> None:
+    """So many schedules, no one twice, all of them among those that there are."""
+    program = partial(counting, points=3)
+
+    runs = schedules(program, preemptions=100, most=20)
+
+    assert len(set(runs)) == len(runs) == 20
+    assert set(runs) < set(schedules(program, preemptions=100))
+    assert schedules(program, preemptions=100, most=20) == runs
 
 
 def test_a_time_limit_may_run_out_first() -> None:
