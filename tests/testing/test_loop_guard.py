@@ -101,6 +101,28 @@ def test_i5_misuse_that_is_swallowed_fails_the_test_at_its_end(session, standin)
     )
 
 
+def test_i5_misuse_that_is_forgiven_fails_nothing(session, standin):
+    """The guard says in words what it has stopped, and forgets what it is told to."""
+    outcome = session(
+        """
+        import asyncio, os, pytest, httpx2
+
+        def test_it(llmkeep_loop_guard):
+            client = httpx2.AsyncClient()
+            asyncio.run(client.get(os.environ["PLAIN"]))
+            with pytest.raises(pytest.fail.Exception):
+                asyncio.run(client.get(os.environ["PLAIN"]))
+            (misuse,) = llmkeep_loop_guard.misuses
+            assert "used at test_it.py:7 in test_it" in misuse
+            llmkeep_loop_guard.misuses.clear()
+        """,
+        apart=True,
+    )
+
+    outcome.assert_outcomes(passed=1)
+    assert len(standin.requests) == 1
+
+
 def test_i5_misuse_across_tests_is_told(session, standin):
     """A module's client that each test uses on its own loop: the second test is told, and where
     the module made it.

@@ -111,6 +111,10 @@ def test_client_that_was_dropped_open_fails_the_test_with_the_line_that_made_it(
             kept = http.AsyncClient()
             await kept.get(URL)
 
+        async def test_ours_asynchronous():
+            kept = async_client(library="{library}")
+            await kept.get(URL)
+
         def test_synchronous():
             http.Client().get(URL)
 
@@ -133,18 +137,20 @@ def test_client_that_was_dropped_open_fails_the_test_with_the_line_that_made_it(
         apart=True,
     )
 
-    outcome.assert_outcomes(passed=4, errors=4)
+    outcome.assert_outcomes(passed=5, errors=5)
     outcome.stdout.fnmatch_lines(
         [
             f"*an HTTP client ({library}.AsyncHTTPTransport) was dropped without being closed",
             "  made at test_it.py:8 in test_asynchronous",
             "  used at test_it.py:9 in test_asynchronous",
+            "*an HTTP client (llmkeep.AsyncLoopTransport) was dropped without being closed",
+            "  made at test_it.py:12 in test_ours_asynchronous",
             f"*an HTTP client ({library}.HTTPTransport) was dropped without being closed",
-            "  made at test_it.py:12 in test_synchronous",
+            "  made at test_it.py:16 in test_synchronous",
             "*an HTTP client (llmkeep.ForkSafeTransport) was dropped without being closed",
-            "  made at test_it.py:16 in never_closed",
-            "  used at test_it.py:19 in test_fixture",
-            "  made at test_it.py:21 in <lambda>",
+            "  made at test_it.py:20 in never_closed",
+            "  used at test_it.py:23 in test_fixture",
+            "  made at test_it.py:25 in <lambda>",
         ]
     )
 
@@ -213,10 +219,39 @@ def test_what_is_closed_or_kept_is_no_leak(library, session, standin):
         def test_cache(llmkeep_no_leaks):
             with cache.lease("a") as kept:
                 kept.get(URL)
+
+        async def test_lease_of_a_task(llmkeep_no_leaks):
+            async with cache.lease("a"):
+                pass
         """,
     )
 
-    outcome.assert_outcomes(passed=8)
+    outcome.assert_outcomes(passed=9)
+
+
+def test_i3_handles_stream_that_is_held_is_a_lease_that_is_out(session, standin, monkeypatch):
+    """With the line that read it; one that is read to its end is none."""
+    monkeypatch.setattr(watching, "GRACE", 0.01)
+    outcome = session("""
+        import llmkeep
+
+        held = []
+
+        def test_read(llmkeep_no_leaks):
+            assert [*llmkeep.chat_model("openai:gpt-5-mini").stream("hello")]
+
+        def test_held(llmkeep_no_leaks):
+            held.append(llmkeep.chat_model("openai:gpt-5-mini").stream("hello"))
+            next(held[-1])
+
+        def test_end():
+            held.pop().close()
+        """)
+
+    outcome.assert_outcomes(passed=3, errors=1)
+    outcome.stdout.fnmatch_lines(
+        ["llmkeep: a lease is still out, taken at", "  test_it.py:10 in test_held"]
+    )
 
 
 def test_pool_of_a_loop_that_died_is_not_told_of_our_transport(session, standin):
@@ -240,8 +275,9 @@ def test_pool_of_a_loop_that_died_is_not_told_of_our_transport(session, standin)
     outcome.assert_outcomes(passed=1)
 
 
-def test_lease_on_its_way_back_is_no_leak(session):
+def test_lease_on_its_way_back_is_no_leak(session, monkeypatch):
     """A thread that returns its lease a moment after the test has ended is waited for."""
+    monkeypatch.setattr(watching, "GRACE", 10.0)  # a second may be too short for a loaded machine
     outcome = session("""
         import threading, llmkeep
 

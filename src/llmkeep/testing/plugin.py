@@ -33,7 +33,7 @@ _watch_key: Final = pytest.StashKey["Watch"]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The setting, and the same on the command line."""
-    parser.addini(_NAME, f"{_HELP}", type="bool", default=False)
+    parser.addini(_NAME, _HELP, type="bool", default=False)
     parser.getgroup("llmkeep").addoption(
         "--llmkeep-strict", action="store_true", default=None, dest=_NAME, help=_HELP
     )

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
+import pytest
+
 from .caches import OwnCaches
 from .clients import Client, ClientWatch
 from .leases import LeaseWatch
@@ -42,8 +44,6 @@ class LoopGuard:
     def report(self, client: Client, where: Place, what: str) -> None:
         """`client` is used, or closed, at `where`, on another loop than its own."""
         if self.enabled:
-            import pytest
-
             self.misuses.append(_misuse(client, where, what))
             pytest.fail(self.misuses[-1], pytrace=False)
 
