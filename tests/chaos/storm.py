@@ -235,8 +235,17 @@ class Storm:
         gc.collect()
         found += judge(told, journal_of(self.port))
         found += books(llmkeep.stats())
-        llmkeep.close(timeout=10)
+        found += _close()
         return [f"in a forked child: {each}" for each in found + Usage.faults]
+
+
+def _close() -> list[str]:
+    """Close everything; the leases that are still out."""
+    try:
+        llmkeep.close(timeout=10)
+    except ResourceWarning as lost:  # an error wherever storms are run
+        return [f"I3: {lost}"]
+    return []
 
 
 def _collected_late(context: dict[str, Any]) -> bool:
@@ -314,10 +323,7 @@ def _at_rest(port: int, events: Counter[str], told: list[Told]) -> list[str]:
     entered = [number for each in Usage.known for number in each.entered]
     unsure = interrupted(told, entered)
     found += books(llmkeep.stats())
-    try:
-        llmkeep.close(timeout=10)
-    except ResourceWarning as lost:  # an error wherever storms are run
-        found.append(f"I3: {lost}")
+    found += _close()
 
     def wrong() -> list[str]:
         counted = {"entered": len(entered), "unsure": unsure, "built": len(Usage.built)}
