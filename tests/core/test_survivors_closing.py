@@ -9,9 +9,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 from llmkeep import Scope
+from llmkeep.core.close_queue import CLOSERS
 from llmkeep.core.events import CloseFailed, Dropped
 from tests.core.conftest import MakeCache
-from tests.core.tools import WAIT, Client, Gate, Recorder, alease, start, sweep, until
+from tests.core.tools import WAIT, Client, Gate, Recorder, alease, lease, start, sweep, until
 
 
 def test_i4_a_stuck_close_hides_no_other_that_its_loop_never_began(
@@ -91,3 +92,40 @@ async def test_i4_a_close_that_waits_on_a_loop_of_its_own_which_stands_still_is_
 
     assert open_gate.closed == [client]
     assert not events.of(Dropped)
+
+
+def test_i4_there_are_never_more_threads_that_close_than_a_few(
+    make_cache: MakeCache, gate: Gate
+) -> None:
+    """One that has nothing to do ends, and one that hung ends too: it has been replaced."""
+    hang, go = threading.Event(), threading.Event()
+    running: list[str] = []
+
+    def close(client: Client) -> None:
+        running.append(client.spec)
+        if client.spec != "short":
+            (hang if client.spec == "overdue" else go).wait(WAIT)
+
+    gate.open()
+    cache = make_cache(close=close, close_timeout=1000.0)
+    lease(cache, "short")
+    cache.invalidate("short")
+    until(lambda: cache.stats().closed and not _closers())
+    lease(cache, "overdue")
+    cache.invalidate("overdue")
+    until(lambda: len(running) == 2)
+    sweep(cache, 1001)
+    hang.set()
+    until(lambda: not _closers())
+
+    for number in range(8):
+        lease(cache, str(number))
+    cache.clear()
+    until(lambda: len(running) == 2 + CLOSERS)
+
+    assert len(_closers()) == CLOSERS
+    go.set()
+
+
+def _closers() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == "llmkeep-close"]
