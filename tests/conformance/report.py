@@ -35,6 +35,11 @@ _NOTES: Final = """\
 - **Subinterpreters.** Not supported. Tried on CPython 3.13.0: in an isolated one leasing works, but
   daemon threads are refused there, so nobody keeps house; a legacy one aborts the process when it
   ends after leasing (`Py_EndInterpreter: not the last thread`), as it does for any daemon thread.
+- **Streams at the interpreter's end.** Threads and loops that read then are replayed. A stream that
+  the main thread left suspended is not: over the transports alone the interpreter may say that its
+  socket was not closed, which is true; a `chat_model` names the lease that was out instead.
+- **One run each.** Where it depends on the moment what happens, another run may come to something
+  else: cachebox's crash at the interpreter's end was seen in one of three.
 - **gunicorn and Celery** run where they are installed; where not, `forked_children_ask` and
   `multiprocessing_fork` stand for them: both fork a parent that has opened connections.
 - **litellm** closes what its cache evicted after a grace of 900 s, when the cache is used again;
