@@ -44,7 +44,7 @@ class _Kept:
     tools: Tools
 
 
-_graphs: Final = ClientCache[tuple[object, ...], _Kept](name="graphs", label=lambda _key: "graph")
+_graphs: Final = ClientCache[str, _Kept](name="graphs", label=lambda _key: "graph")
 
 
 def graph_for(llm: BaseChatModel, tools: Tools, window: Window) -> Graph:
@@ -66,7 +66,7 @@ def forget_graphs() -> None:
 
 def _lease(llm: BaseChatModel, tools: Tools, window: Window) -> Lease[_Kept]:
     # Models and tools count as themselves: a tool that knows its user is never another's.
-    key = (window.tokens, window.strategy, id(llm), *map(id, tools))
+    key = f"{window.tokens} {window.strategy} {id(llm)} {[*map(id, tools)]}"
     return _graphs.lease(key, build=lambda _key: _Kept(_compile(llm, tools, window), llm, tools))
 
 

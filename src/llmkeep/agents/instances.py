@@ -23,12 +23,13 @@ from .choice import InstanceKey, ModelChoice
 
 Factory = Callable[[], BaseChatModel] | Callable[[], Awaitable[BaseChatModel]]
 
-_cache: Final = ClientCache[InstanceKey, BaseChatModel](name="agents", label=repr)
+#: By the key as it is printed: a text that was leased before is not sealed anew.
+_cache: Final = ClientCache[str, BaseChatModel](name="agents", label=str)
 
 
 def ready(choice: ModelChoice) -> BaseChatModel:
     """The instance of `choice`, made now if there is none. Blocks while it is being made."""
-    with _cache.lease(choice.key, build=lambda _key: choice.build()) as instance:
+    with _cache.lease(repr(choice.key), build=lambda _key: choice.build()) as instance:
         return instance
 
 
@@ -39,7 +40,7 @@ async def get_or_create(key: InstanceKey, factory: Factory) -> BaseChatModel:
     Raises TypeError for a key that cannot be printed, and what the factory raises.
     """
     _check(key)
-    async with _cache.lease(key, build=_taking_key(factory)) as instance:
+    async with _cache.lease(repr(key), build=_taking_key(factory)) as instance:
         return instance
 
 
@@ -63,9 +64,9 @@ class ReadyInstances(Mapping[InstanceKey, BaseChatModel]):
 
     def __getitem__(self, key: InstanceKey) -> BaseChatModel:
         try:
-            with _cache.lease(key, timeout=0) as instance:
+            with _cache.lease(repr(key), timeout=0) as instance:
                 return instance
-        except (LeaseTimeout, TypeError):  # not ready; not hashable
+        except LeaseTimeout:  # not ready
             raise KeyError(key) from None
 
     def __iter__(self) -> Iterator[InstanceKey]:
@@ -99,10 +100,10 @@ def _is_finite(part: object) -> bool:
     return type(part) is float and math.isfinite(part)
 
 
-def _taking_key(factory: Factory) -> Callable[[InstanceKey], Any]:
+def _taking_key(factory: Factory) -> Callable[[str], Any]:
     if inspect.iscoroutinefunction(factory):
 
-        async def make(_key: InstanceKey) -> Any:
+        async def make(_key: str) -> Any:
             return await factory()
 
         return make

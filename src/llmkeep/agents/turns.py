@@ -13,10 +13,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from llmkeep.core import ClientCache, Lease, Scope
 
-#: A conversation: its saver, which counts as itself, and the name of its thread.
-Key = tuple[BaseCheckpointSaver[str], str]
-
-_turns: Final = ClientCache[Key, None](
+_turns: Final = ClientCache[str, None](
     lambda _key: None,
     scope=Scope.exclusive(1),
     name="turns",
@@ -29,4 +26,5 @@ def turn(saver: BaseCheckpointSaver[str], thread_id: str) -> Lease[None]:
 
     Raises WouldDeadlock in a run that waits for its own end.
     """
-    return _turns.lease((saver, thread_id))
+    # The saver counts as itself: whoever has the turn holds it, so that no other has its id.
+    return _turns.lease(f"{id(saver)} {thread_id}")
