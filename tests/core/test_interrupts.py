@@ -149,7 +149,7 @@ def test_i14_wherever_a_return_is_interrupted_the_next_in_the_queue_is_served() 
     where, number = "begun", 0
     while where:
         number += 1
-        cache = ClientCache(lambda _spec: object(), scope=Scope.exclusive(1))
+        cache: ClientCache[Any, Any] = ClientCache(lambda _spec: object(), scope=Scope.exclusive(1))
         work = leave(cache.lease("k"))
         queued = start(lease, cache)
         until_waiting(cache, 1)
@@ -240,7 +240,7 @@ def test_i10_idle_counts_from_a_return_that_was_interrupted() -> None:
     where, number = "begun", 0
     while where:
         number += 1
-        cache = ClientCache(lambda _spec: object())
+        cache: ClientCache[Any, Any] = ClientCache(lambda _spec: object())
         leased = cache.lease("k")
         leased.__enter__()
         instance = leased.instance
