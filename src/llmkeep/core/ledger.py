@@ -182,12 +182,13 @@ class Ledger(Guard):
             # Broken by a shutdown, or returned already: perhaps by a call that was interrupted
             # before it did what follows.
             return True
-        # No call from here to where it is idle: a signal handler finds it returned, or not.
+        # Before it is returned, and for nothing where others lease it: no call comes from here to
+        # where it is idle, so a signal handler finds it returned whole, or not at all.
+        instance.idle_since = monotonic()
         del leases[token]
         if instance.state is READY:
             if not leases:
                 self.idle[instance] = None
-                instance.idle_since = monotonic()
             if not (
                 instance.slot.requests
                 or len(self.idle) > self._max_idle
