@@ -81,7 +81,7 @@ class CloseQueue:
         A client's finalizer may take as long as any close.
         """
         self._queue.append(instance)
-        self._want_closer()
+        self.want_closer()
 
     @property
     def is_crowded(self) -> bool:
@@ -92,11 +92,14 @@ class CloseQueue:
         """Whether the close of `instance` waits or is under way."""
         return instance in self._queue or any(each.instance is instance for each in self.under_way)
 
-    def _want_closer(self) -> None:
+    def want_closer(self) -> None:
+        """Have one more closer thread started if too few are there for what waits."""
         wanted = min(CLOSERS + len(self._queue) // QUEUE_PER_CLOSER, MOST_CLOSERS)
+        start = partial(self._start_closer, self._ledger)
         if self._queue and self._closers < wanted:
+            # No call before the last line, so no signal handler comes between.
             self._closers += 1
-            self._ledger.outbox.append(partial(self._start_closer, self._ledger))
+            self._ledger.outbox.append(start)
 
     def next(self, former: Close | None) -> Close | None:
         """For a closer thread that is done with `former`: what to close next, or None to end."""
@@ -165,7 +168,7 @@ class CloseQueue:
         if closing.coroutine is None:
             closing.replaced = True
             self._closers -= 1
-            self._want_closer()
+            self.want_closer()
         # Outside the lock, since the client's finalizer may go with it.
         self._ledger.outbox.append(partial(_discard, closing))
 

@@ -592,6 +592,7 @@ class Ledger(Guard):
                 self.closes.add(instance)
             if instance.state is READY and not instance.leases and instance not in self.idle:
                 self.idle[instance] = None
+        self.closes.want_closer()  # an instance may be queued, and nobody called for it
         for flight in self.flights:
             if flight.is_unclaimed and not flight.inline:
                 self.outbox.append(partial(self._launch, flight))
