@@ -213,9 +213,9 @@ PATCHES: Final = (
         14,
         "a lease inside the lock goes on instead of being refused",
         "core/ledger.py",
-        "            if self.inside:\n"
-        "                lock.release()\n"
-        "                raise self.refusal()\n",
+        "                if self.inside:\n"
+        "                    lock.release()\n"
+        "                    raise self.refusal()\n",
         "",
         "core/test_anywhere.py::test_i14_using_the_cache_inside_the_lock_is_an_error_and_not_a_hang",
     ),

@@ -17,7 +17,7 @@
    is leave word; anything else is refused.
 6. A signal handler that raises (Ctrl-C, a soft time limit) never leaves the lock held: CPython runs
    handlers at calls, so a release is never behind one. What it left half done in a section the
-   housekeeper mends (`Ledger.mend`).
+   housekeeper mends (`Ledger.mend`), and what it kept from being done after one, too.
 
 The idea of deciding under the lock and acting after it is httpcore's connection pool's.
 """
@@ -56,29 +56,36 @@ class Guard:
     def decide(self, decision: Callable[..., R], *arguments: Any) -> R:
         """Make a decision under the lock, then do what follows from it."""
         try:
-            with self.lock:
-                if self.inside:
-                    raise self.refusal()
-                self.inside = True
-                try:
-                    if self.inbox:
-                        self.read_inbox()
-                    return decision(*arguments)
-                except Exception:
-                    raise
-                except BaseException:
-                    self.interrupted()
-                    raise
-                finally:
-                    self.inside = False
-        finally:
-            if self.inbox or self.outbox or self.news:
-                self.settle()
+            try:
+                with self.lock:
+                    if self.inside:
+                        raise self.refusal()
+                    self.inside = True
+                    try:
+                        if self.inbox:
+                            self.read_inbox()
+                        return decision(*arguments)
+                    finally:
+                        self.inside = False
+            finally:
+                if self.inbox or self.outbox or self.news:
+                    self.settle()
+        except Exception:
+            raise
+        except BaseException:
+            self.interrupted()
+            raise
 
     def leave_word(self, decision: Callable[..., object], *arguments: Any) -> None:
         """Have a decision made, here if the lock is free; never waits and never refuses."""
-        self.inbox.append(partial(decision, *arguments))
-        self.settle()
+        try:
+            self.inbox.append(partial(decision, *arguments))
+            self.settle()
+        except Exception:
+            raise
+        except BaseException:
+            self.interrupted()
+            raise
 
     def settle(self) -> None:
         """Decide what was left to be decided, then do what is to be done."""
@@ -146,7 +153,7 @@ class Guard:
                 pass
 
     def interrupted(self) -> None:
-        """A section was left half done."""
+        """A section, or what follows from it, was left half done."""
         raise NotImplementedError
 
     def freeze_forever(self) -> None:

@@ -114,38 +114,44 @@ class Ledger(Guard):
         entered = word = False
         lock = self.lock
         try:
-            lock.acquire()
-            if self.inside:
-                lock.release()
-                raise self.refusal()
-            self.inside = entered = True
-            if self.inbox:
-                word = True
-                self.read_inbox()
-            slot = home.slots.get(key)
-            if slot is not None:
-                instance = slot.instance
-                if instance is not None:
-                    leases = instance.leases
-                    if not slot.requests and len(leases) < self._capacity:
-                        # No call from here on, so no signal handler comes between: the lease is
-                        # granted whole or not at all.
-                        if not leases:
-                            try:
-                                del self.idle[instance]
-                            except KeyError:
-                                pass  # an interruption left it out
-                        lease.token = self.granted = token = self.granted + 1
-                        leases[token] = lease.site
-                        lease.instance = instance
-        finally:
-            if entered:
-                self.inside = False
-                lock.release()
-            else:
-                self.undo_acquire()
-        if word or self.inbox:  # this section itself leaves nothing to be done
-            self.settle()
+            try:
+                lock.acquire()
+                if self.inside:
+                    lock.release()
+                    raise self.refusal()
+                self.inside = entered = True
+                if self.inbox:
+                    word = True
+                    self.read_inbox()
+                slot = home.slots.get(key)
+                if slot is not None:
+                    instance = slot.instance
+                    if instance is not None:
+                        leases = instance.leases
+                        if not slot.requests and len(leases) < self._capacity:
+                            # No call from here on, so no signal handler comes between: the lease
+                            # is granted whole or not at all.
+                            if not leases:
+                                try:
+                                    del self.idle[instance]
+                                except KeyError:
+                                    pass  # an interruption left it out
+                            lease.token = self.granted = token = self.granted + 1
+                            leases[token] = lease.site
+                            lease.instance = instance
+            finally:
+                if entered:
+                    self.inside = False
+                    lock.release()
+                else:
+                    self.undo_acquire()
+            if word or self.inbox:  # this section itself leaves nothing to be done
+                self.settle()
+        except Exception:
+            raise
+        except BaseException:
+            self.interrupted()  # what others had left word of is half done, perhaps
+            raise
         return lease.instance
 
     def give_back(self, instance: Instance, token: int, dropped: bool = False) -> None:
@@ -153,25 +159,26 @@ class Ledger(Guard):
         entered = follows = False
         lock = self.lock
         try:
-            if lock.acquire(False):
-                if self.inside:
+            try:
+                if lock.acquire(False):
+                    if self.inside:
+                        lock.release()
+                    else:
+                        self.inside = entered = True
+                        follows = self.returned(instance, token, dropped)
+                if not entered:
+                    self.inbox.append(partial(self.returned, instance, token, dropped))
+            finally:
+                if entered:
+                    self.inside = False
                     lock.release()
                 else:
-                    self.inside = entered = True
-                    follows = self.returned(instance, token, dropped)
-            if not entered:
-                self.inbox.append(partial(self.returned, instance, token, dropped))
+                    self.undo_acquire()
+            if follows or self.inbox:
+                self.settle()
         except BaseException:
             self.interrupted()
             raise
-        finally:
-            if entered:
-                self.inside = False
-                lock.release()
-            else:
-                self.undo_acquire()
-        if follows or self.inbox:
-            self.settle()
 
     def returned(self, instance: Instance, token: int, dropped: bool = False) -> bool:
         """A lease has come back; whether anything may follow from that."""
@@ -577,7 +584,10 @@ class Ledger(Guard):
         return self.decide(sweep, self, now)
 
     def interrupted(self) -> None:
-        """A signal handler raised in a section: have mended what it left half done."""
+        """A signal handler raised in a section, or before what follows from one was done.
+
+        Have mended what is half done; the housekeeper's section settles the rest.
+        """
         self.torn = True
         self._poke(monotonic())
 
