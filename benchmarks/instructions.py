@@ -8,7 +8,9 @@
 Counted by valgrind's callgrind, so that the same tree gives the same figures within a few in a
 thousand, whatever else the machine does: good for telling whether a change helps, and no measure of
 time. Each subject (`counted`) runs `n` and `4 n` times in one process; the difference, divided by
-`3 n`, is what one takes, without what surrounds the loop. The collector rests.
+`3 n`, is what one takes, without what surrounds the loop. The collector rests. A turn of the agent
+is less exact, within three in a hundred on a loaded machine: threads that go by the clock wake
+the more often, the longer it takes.
 """
 
 from __future__ import annotations
