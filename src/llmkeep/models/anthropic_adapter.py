@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .adapters import Adapter, Kept, ModelConfigurationError
-from .http_clients import clients_for
+from .http_clients import anthropic_keepalive_options, clients_for
 from .sdk_locks import sdk_locks
 
 #: Headers that carry a credential of their own.
@@ -32,7 +32,11 @@ class AnthropicAdapter(Adapter):
         model: Any = self.make(arguments)
         self._check(type(model))
         sdk_locks.renew_in_children("langchain_anthropic")
-        ours, ours_async = clients_for("anthropic", proxy=model.anthropic_proxy)
+        ours, ours_async = clients_for(
+            "anthropic",
+            proxy=model.anthropic_proxy,
+            socket_options=anthropic_keepalive_options(),
+        )
         parameters = model._client_params
         vars(model)["_client"] = anthropic.Anthropic(**parameters, http_client=ours)
         vars(model)["_async_client"] = anthropic.AsyncAnthropic(

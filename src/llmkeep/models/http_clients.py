@@ -75,5 +75,19 @@ def keepalive_options() -> tuple[SocketOption, ...]:
     return tuple(options)
 
 
+def anthropic_keepalive_options() -> tuple[SocketOption, ...]:
+    """The socket options that anthropic gives the clients that it makes itself."""
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    darwin_interval = 0x10 if sys.platform == "darwin" else None  # as the SDK has it
+    for number, value in (
+        (getattr(socket, "TCP_KEEPINTVL", darwin_interval), 60),
+        (getattr(socket, "TCP_KEEPCNT", None), 5),
+        (getattr(socket, "TCP_KEEPIDLE", None), 60),
+    ):
+        if number is not None:
+            options.append((socket.IPPROTO_TCP, number, value))
+    return tuple(options)
+
+
 def _whole(text: str | None, default: int) -> int:
     return int(text) if text is not None and text.isdecimal() else default
