@@ -40,6 +40,17 @@ def _make_over(kind: Any, library: Any, transport: Any, options_for: Any) -> Non
     kind.__init__ = __init__
 
 
+def over_ours_in_anthropic() -> None:
+    """Have anthropic's own default clients make ours: they make their transports themselves."""
+    from anthropic import _base_client
+
+    from llmkeep.transports import AsyncLoopTransport, ForkSafeTransport
+
+    made_in: Any = _base_client
+    made_in.HTTPTransport = functools.partial(ForkSafeTransport, library="httpx2")
+    made_in.AsyncHTTPTransport = functools.partial(AsyncLoopTransport, library="httpx2")
+
+
 class Swap:
     """The pytest plugin that puts our transports in place."""
 
@@ -50,6 +61,7 @@ class Swap:
 
         over_ours(httpx)
         over_ours(httpx2)
+        over_ours_in_anthropic()
 
 
 def main(side: str, extras: str, *arguments: str) -> int:
