@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import multiprocessing
 import os
 import sys
+import time
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from llmkeep import CacheClosed, ClientCache, LLMKeepError, Scope
 from llmkeep.core.fork import on_fork_in_child
+from llmkeep.core.ledger import Ledger
 from tests.core.books import check
 from tests.core.conftest import MakeCache
 from tests.core.forking import in_child
@@ -212,6 +216,42 @@ def test_i9_a_child_that_returns_through_a_factory_of_its_parents_is_told(
             os._exit(status)
     assert client.closes == 0
     assert os.waitpid(children[0], 0)[1] == 0
+
+
+def test_i9_a_child_forked_inside_a_section_closes_nothing_of_its_parents(
+    make_cache: MakeCache,
+) -> None:
+    """A signal handler forks within a return, which goes on in both processes.
+
+    What it decides in the child is decided on the parent's books, and nothing follows from that.
+    """
+    closed = multiprocessing.Value("i", 0)
+
+    def close(_: object) -> None:
+        with closed.get_lock():
+            closed.value += 1
+
+    cache = make_cache(lambda _spec: object(), close=close, max_idle=0)
+    leased = cache.lease("k")
+    leased.__enter__()
+    children: list[int] = []
+
+    def fork_where_it_is_trimmed(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is Ledger._trim.__code__:
+            sys.setprofile(None)
+            children.append(os.fork())
+
+    sys.setprofile(fork_where_it_is_trimmed)
+    try:
+        leased.__exit__(None, None, None)
+    finally:
+        sys.setprofile(None)
+        if children == [0]:
+            time.sleep(0.2)  # in vain, unless the parent's instance is being closed here
+            os._exit(0)
+    os.waitpid(children[0], 0)
+    until(lambda: closed.value, "the close in the parent")
+    assert closed.value == 1
 
 
 def test_i9_who_is_told_of_a_fork_is_held_weakly_and_in_order() -> None:

@@ -66,7 +66,7 @@ class Guard:
                             self.read_inbox()
                         return decision(*arguments)
                     finally:
-                        self.inside = False
+                        self.inside = self.frozen
             finally:
                 if self.inbox or self.outbox or self.news:
                     self.settle()
@@ -90,6 +90,8 @@ class Guard:
     def settle(self) -> None:
         """Decide what was left to be decided, then do what is to be done."""
         while self.inbox or self.outbox or self.news:
+            if self.frozen:
+                return  # a signal handler has forked inside the section: the parent does it
             if not self._enter_and_read():
                 return  # whoever holds the lock settles
             queue = self.outbox or self.news
