@@ -39,7 +39,7 @@ _NOTES: Final = """\
   the main thread left suspended is not: over the transports alone the interpreter may say that its
   socket was not closed, which is true; a `chat_model` names the lease that was out instead.
 - **One run each.** Where it depends on the moment what happens, another run may come to something
-  else: cachebox's crash at the interpreter's end was seen in one of three.
+  else: cachebox crashed at the interpreter's end in two of four runs.
 - **gunicorn and Celery** run where they are installed; where not, `forked_children_ask` and
   `multiprocessing_fork` stand for them: both fork a parent that has opened connections.
 - **litellm** closes what its cache evicted after a grace of 900 s, when the cache is used again;
