@@ -18,7 +18,7 @@ PAGE_SOURCES := $(shell find web -name node_modules -prune -o -type f -print)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve chat test page check format bench conformance schedules chaos mutants soak pins clean
+.PHONY: help serve chat test page check format bench conformance schedules chaos mutants suites instructions soak pins clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,13 @@ chaos: $(VENV)/.done-test $(VENV)/.done-llmkeep ## 200 streams through an upstre
 
 mutants: $(VENV)/.done-test $(VENV)/.done-llmkeep ## break each invariant on purpose: its test has to find it; ARGS="i3 i14"
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+suites: $(VENV)/.done-test $(VENV)/.done-model $(VENV)/.done-llmkeep ## LangChain's standard suites on every adapter, the SDKs' own tests over our transports
+	@$(BIN)/python -m pytest tests/models/test_standard_suite.py tests/models/test_standard_integration.py tests/models/standard_more.py
+	@$(BIN)/python -m tests.transports.sdk_suites
+
+instructions: $(VENV)/.done-bench $(VENV)/.done-llmkeep ## count the hot path's instructions with valgrind; ARGS="--before COMMIT" beside an earlier state
+	@$(BIN)/python -m benchmarks.instructions $(ARGS)
 
 soak: $(VENV)/.done-bench $(VENV)/.done-llmkeep ## churn of keys, loops, threads and forks for MINUTES=10, drawn over time
 	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),10) $(ARGS)
