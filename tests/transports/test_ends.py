@@ -604,3 +604,43 @@ def test_a_client_that_is_dropped_is_closed_by_the_collector(
     del shared
     gc.collect()
     assert connections_to(standin.port) == 0
+
+
+WAITED_FOR = """
+import atexit, socket, sys, threading
+from llmkeep.transports import client
+
+answer = b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"
+upstream = socket.create_server(("127.0.0.1", 0))
+asked, ending, done = threading.Event(), threading.Event(), threading.Event()
+
+def serve():
+    connection, _ = upstream.accept()
+    connection.recv(9999)
+    asked.set()
+    ending.wait(10)
+    connection.sendall(answer)
+    done.wait(10)
+
+def ask():
+    print(shared.get(f"http://127.0.0.1:{upstream.getsockname()[1]}/").text, flush=True)
+    done.set()
+
+def end():
+    ending.set()
+    done.wait(10)
+
+atexit.register(end)  # called after the finalizers
+shared = client(library=sys.argv[1])
+for work in (serve, ask):
+    threading.Thread(target=work, daemon=True).start()
+asked.wait(10)
+"""
+
+
+def test_i5_an_answer_that_is_waited_for_while_the_interpreter_ends_comes(library: str) -> None:
+    """A daemon thread's connection is not idle before the answer has begun, either."""
+    command = [sys.executable, "-c", WAITED_FOR, library]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert ended.stdout == "ok\n"
+    assert "ReadError" not in ended.stderr

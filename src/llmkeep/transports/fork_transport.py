@@ -47,9 +47,16 @@ class ForkSafeTransport(_AnyTransport):  # type: ignore[misc]
         if self._closed:
             raise RuntimeError("this transport has been closed: make another client")
         pool = self._pool or self._make_pool()
-        response = pool.handle_request(request)
-        response.stream = self._stream(self, pool, response.stream)
-        self.streams.add(response.stream)
+        stream = self._stream(self, pool)
+        # Before the answer is there: the pool is in use while somebody waits for one.
+        self.streams.add(stream)
+        try:
+            response = pool.handle_request(request)
+        except BaseException:
+            self.streams.discard(stream)
+            raise
+        stream.begin(response.stream)
+        response.stream = stream
         return response
 
     def close(self) -> None:
@@ -99,23 +106,27 @@ class ForkSafeTransport(_AnyTransport):  # type: ignore[misc]
 
 
 def _close_idle(pool: Any, streams: weakref.WeakSet[PoolStream]) -> None:
-    """Close `pool`, unless somebody reads over it while the interpreter ends."""
+    """Close `pool`, unless somebody waits or reads over it while the interpreter ends."""
     if not streams:
         pool.close()
 
 
 class PoolStream:
-    """The body of one response; lives as long as the response.
+    """The body of one response; made with the request, lives as long as the response.
 
     It hands the parts through, and does nothing in a forked child of the process that sent the
     request.
     """
 
-    def __init__(self, transport: ForkSafeTransport, pool: Any, stream: Any) -> None:
+    def __init__(self, transport: ForkSafeTransport, pool: Any) -> None:
         self._transport = transport
         self._pool = pool
-        self._stream = stream
+        self._stream: Any = None
         self._parts: Iterator[bytes] | None = None
+
+    def begin(self, stream: Any) -> None:
+        """Its response has come, with `stream` for a body."""
+        self._stream = stream
 
     def __iter__(self) -> Iterator[bytes]:
         if not self._transport.is_of_this_process(self._pool):
