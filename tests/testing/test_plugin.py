@@ -108,6 +108,36 @@ def test_everything_is_put_back(session):
 httpx_kinds = ("AsyncHTTPTransport", "HTTPTransport")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    ["leak=False", "leaks='no'", "'leaks'", "None", "False, False", "True, enabled=True"],
+)
+def test_marker_with_wrong_arguments_says_which_there_are(session, arguments: str):
+    """It would watch something else than is meant."""
+    outcome = session(f"""
+        import pytest
+
+        @pytest.mark.llmkeep_strict({arguments})
+        def test_it():
+            pass
+        """)
+
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+    outcome.stderr.fnmatch_lines(["*test_it*llmkeep_strict takes True or False, and caches=, *"])
+
+
+@pytest.mark.parametrize("late", ["llmkeep_no_leaks", "llmkeep_loop_guard"])
+def test_fixture_that_is_asked_for_too_late_beside_another_says_so(session, late: str):
+    """Whatever else watches the test, this does not."""
+    outcome = session(f"""
+        def test_it(request, llmkeep_caches):
+            request.getfixturevalue("{late}")
+        """)
+
+    outcome.assert_outcomes(failed=1)
+    outcome.stdout.fnmatch_lines([f"*{late}: ask for this fixture by an argument*"])
+
+
 def test_fixture_that_is_asked_for_too_late_says_so(session):
     """`getfixturevalue` comes when the test runs already."""
     outcome = session("""

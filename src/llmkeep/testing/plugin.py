@@ -53,31 +53,60 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def llmkeep_caches(request: pytest.FixtureRequest) -> None:
     """This test has caches of its own: it finds none but empty ones, and leaves nothing in them."""
-    _ask_late(request, "caches")
+    _watch_of(request, "llmkeep_caches")
 
 
 @pytest.fixture
 def llmkeep_no_leaks(request: pytest.FixtureRequest) -> None:
     """This test fails if it leaves a lease out or drops a client unclosed; has its own caches."""
-    _ask_late(request, "leaks")
+    _watch_of(request, "llmkeep_no_leaks")
 
 
 @pytest.fixture
 def llmkeep_loop_guard(request: pytest.FixtureRequest) -> LoopGuard:
     """This test fails if it uses an HTTP client on an event loop that did not open it."""
-    return _ask_late(request, "loops").guard
+    return _watch_of(request, "llmkeep_loop_guard").guard
 
 
-def _ask_late(request: pytest.FixtureRequest, what: str) -> Watch:
-    """The test's watch, which has begun before any fixture unless it is asked for by name only."""
+def _watch_of(request: pytest.FixtureRequest, fixture: str) -> Watch:
+    """The test's watch, which has begun before any fixture unless it is asked for too late."""
     watch = _current(request.session)
-    if watch is None:
+    if watch is None or not getattr(watch.wanted, _FIXTURES[fixture]):
         pytest.fail(
-            f"llmkeep_{what}: ask for this fixture by an argument or by usefixtures, not by "
+            f"{fixture}: ask for this fixture by an argument or by usefixtures, not by "
             "getfixturevalue: it must begin before the others",
             pytrace=False,
         )
     return watch
+
+
+# -- the marker ------------------------------------------------------------------------------------
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A marker with an argument that does not exist would watch something else than is meant."""
+    for item in items:
+        for marker in item.iter_markers(_NAME):
+            _check(marker, item.nodeid)
+
+
+def _check(marker: pytest.Mark, where: str) -> None:
+    allowed = ("enabled", *_FIXTURES.values())
+    given = (*marker.args, *marker.kwargs.values())
+    if (
+        len(marker.args) > 1
+        or not set(marker.kwargs) <= set(allowed[bool(marker.args) :])
+        or not all(isinstance(value, bool) for value in given)
+    ):
+        raise pytest.UsageError(
+            f"{where}: the marker {_NAME} takes True or False, and caches=, leaks=, loops= with "
+            f"True or False, not {', '.join(_shown(marker))}"
+        )
+
+
+def _shown(marker: pytest.Mark) -> list[str]:
+    named = (f"{name}={value!r}" for name, value in marker.kwargs.items())
+    return [*map(repr, marker.args), *named]
 
 
 # -- a test's life ---------------------------------------------------------------------------------
@@ -201,9 +230,9 @@ def _wanted(item: pytest.Item) -> dict[str, bool]:
     wanted = dict.fromkeys(_FIXTURES.values(), _is_strict(item.config))
     marker = item.get_closest_marker(_NAME)
     if marker is not None:
-        enabled = bool(marker.args[0]) if marker.args else marker.kwargs.get("enabled", True)
+        enabled = marker.args[0] if marker.args else marker.kwargs.get("enabled", True)
         wanted = dict.fromkeys(wanted, enabled)
-        wanted |= {name: bool(marker.kwargs[name]) for name in wanted if name in marker.kwargs}
+        wanted |= {name: marker.kwargs[name] for name in wanted if name in marker.kwargs}
     for fixture in getattr(item, "fixturenames", ()):
         if fixture in _FIXTURES:
             wanted[_FIXTURES[fixture]] = True

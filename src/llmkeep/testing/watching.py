@@ -54,7 +54,7 @@ class Watch:
     def __init__(self, wanted: Wanted) -> None:
         self.guard: Final = LoopGuard(enabled=wanted.loops)
         self.failed = False
-        self._wanted: Final = wanted
+        self.wanted: Final = wanted
         self._clients: Final = ClientWatch(self.guard.report)
         self._leases: Final = LeaseWatch()
         self._caches: Final = OwnCaches()
@@ -62,11 +62,11 @@ class Watch:
 
     def begin(self) -> None:
         """Empty the caches and wrap what is to be wrapped."""
-        if self._wanted.caches or self._wanted.leaks:
+        if self.wanted.caches or self.wanted.leaks:
             self._caches.begin()
-        if self._wanted.leaks:
+        if self.wanted.leaks:
             self._leases.begin()
-        if self._wanted.leaks or self._wanted.loops:
+        if self.wanted.leaks or self.wanted.loops:
             self._clients.begin()
 
     @contextmanager
@@ -81,10 +81,10 @@ class Watch:
     def finish(self) -> str | None:
         """End the test's caches; what the test leaked, in words. Unwraps nothing yet."""
         told: list[str] = []
-        asked = self._wanted.leaks and not self.failed
+        asked = self.wanted.leaks and not self.failed
         if asked:
             told += _leaked_leases(self._leases)
-        if (self._wanted.caches or self._wanted.leaks) and not self._ended:
+        if (self.wanted.caches or self.wanted.leaks) and not self._ended:
             self._ended = True
             with warnings.catch_warnings():
                 if told:  # it is told already
