@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.schedules.explorer import explore, replay
+from tests.schedules.explorer import explore, read_seed, replay
 from tests.schedules.faults import FAULTS, MOST
 from tests.schedules.scenarios import THREE, TWO
 
@@ -28,8 +28,17 @@ def main() -> int:
         return show_faults()
     chosen = {2: TWO, 3: THREE}.get(options.actors, TWO + THREE)
     if options.scenario is not None:
+        names = [each.__name__ for each in chosen]
+        if options.scenario not in names:
+            parser.error(f"no such scenario: {options.scenario}; there are {', '.join(names)}")
         chosen = [each for each in chosen if each.__name__ == options.scenario]
     if options.replay is not None:
+        if options.scenario is None:
+            parser.error("--replay needs a --scenario")
+        try:
+            read_seed(options.replay)
+        except ValueError as error:
+            parser.error(f"{error}; one looks like 12b.30c! and is printed with the fault it shows")
         faults = [replay(each, options.replay, fine=options.fine) for each in chosen]
         print(*(each or "no fault" for each in faults), sep="\n")
         return int(any(faults))
@@ -45,6 +54,7 @@ def main() -> int:
         if result.fault is not None:
             print(result.fault, flush=True)
             broken += 1
+    print(f"{broken} faults found" if broken else "no fault found")
     return int(broken > 0)
 
 
