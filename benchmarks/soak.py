@@ -32,7 +32,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from statistics import quantiles
-from typing import Any, Final
+from tempfile import TemporaryFile
+from typing import IO, Any, Final
 
 import llmkeep
 
@@ -54,6 +55,10 @@ FILL: Final = 300
 ENOUGH: Final = 40
 #: Seconds that a forked child may take.
 CHILD_LIMIT: Final = 60.0
+#: Seconds in which threads without work have ended.
+LINGERING: Final = 30.0
+#: Threads that stay as long as the process.
+SHARED_THREADS: Final = ("llmkeep-housekeeper", "llmkeep-idle")
 #: Chunks of a whole answer that have text, at least.
 WHOLE: Final = TOKENS
 
@@ -67,13 +72,16 @@ class Soak:
         self.failures: list[str] = []
         self.latencies: list[float] = []
         self.counts = dict.fromkeys(("calls", "keys", "loops", "threads", "forks"), 0)
-        self.samples: list[dict[str, float]] = []
+        self._looks = itertools.count()
         self._keys = itertools.count()
         self._lock = threading.Lock()
         self._shared = [self._model(f"shared {number}") for number in range(SHARED)]
 
-    def run(self) -> None:
-        """For `seconds`, then until every worker has ended."""
+    def run(self, samples: IO[str]) -> None:
+        """For `seconds`, then until every worker has ended.
+
+        A look is a line of JSON in `samples`: kept in memory, looks would be what grows.
+        """
         workers = [
             *(self._worker(self._read, 0.05) for _ in range(3)),
             *(self._worker(self._loop, 0.05) for _ in range(2)),
@@ -87,7 +95,7 @@ class Soak:
         self._fill()
         began = time.monotonic()
         while (now := time.monotonic() - began) < self.seconds and not self.failures:
-            self.samples.append(self._look(now))
+            samples.write(json.dumps(self._look(now)) + "\n")
             self.over.wait(EVERY)
         self.over.set()
         for worker in workers:
@@ -221,7 +229,7 @@ class Soak:
             "kept": stats.live,
             "leased": stats.leased + stats.retired,
         }
-        if len(self.samples) % COLLECT == 0:  # cycles that wait for the collector go up and down
+        if next(self._looks) % COLLECT == 0:  # cycles that wait for the collector go up and down
             gc.collect()
             sample["blocks"] = sys.getallocatedblocks() / 1e3
         with self._lock:
@@ -266,37 +274,42 @@ def _ended(child: int) -> int:
 
 def soak(minutes: float) -> Report:
     """Run for so long in this process."""
-    with provider() as base_url:
+    with TemporaryFile("w+", encoding="utf-8") as samples, provider() as base_url:
         before = (descriptors(), children())
         running = Soak(base_url, 60 * minutes)
-        running.run()
+        running.run(samples)
         stats = llmkeep.stats()
         llmkeep.close()
         gc.collect()
-        left = (descriptors() - before[0], len(_own_threads()), children() - before[1])
+        gone = _are_own_threads_gone()
+        left = (descriptors() - before[0], children() - before[1])
+        samples.seek(0)
+        looks = [json.loads(line) for line in samples]
     out = stats.leased + stats.retired
     verdicts = [
         Verdict("no call and no child fails", f"{len(running.failures)}", not running.failures),
         Verdict("no lease is out at the end", f"{out}", not out),
         Verdict(
             "nothing is left after close()",
-            "{} descriptors, {} threads, {} children".format(*left),
-            left[0] <= 0 and not left[1] and not left[2],
+            f"{left[0]} descriptors, {left[1]} children, {'no' if gone else 'some'} threads",
+            left[0] <= 0 and not left[1] and gone,
         ),
     ]
     counts = {**running.counts, "leases": stats.acquired, "builds": stats.builds}
     counts |= {"closed": stats.closed}
-    data = {"minutes": minutes, "samples": running.samples, "counts": counts}
+    data = {"minutes": minutes, "samples": looks, "counts": counts}
     return judged({**data, "failures": running.failures[:10]}, verdicts)
 
 
-def _own_threads() -> list[str]:
-    """Those still there that are not daemons shared by the whole process."""
-    return [
-        thread.name
-        for thread in threading.enumerate()
-        if thread is not threading.main_thread() and not thread.name.startswith("llmkeep")
-    ]
+def _are_own_threads_gone() -> bool:
+    """Whether all end, but for those that the whole process shares; a builder lingers a while."""
+    deadline = time.monotonic() + LINGERING
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.name.startswith(SHARED_THREADS):
+            thread.join(max(deadline - time.monotonic(), 0))
+            if thread.is_alive():
+                return False
+    return True
 
 
 def main() -> int:

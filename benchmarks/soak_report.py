@@ -136,9 +136,10 @@ def _row(samples: Sequence[Sample], name: str) -> tuple[str, ...]:
 def _is_flat(samples: Sequence[Sample], name: str) -> Verdict:
     figure, found = FIGURES[name], trend(samples, name)
     unit = f" {figure.unit}" if figure.unit else ""
+    rises = found.slope - found.uncertainty > 0 and found.slope < figure.bound
     return Verdict(
         f"{figure.title}: no rise by {figure.bound:g}{unit} or more with {PER:,} leases",
-        f"{found.slope:+.2f} ± {found.uncertainty:.2f}{unit}",
+        f"{found.slope:+.2f} ± {found.uncertainty:.2f}{unit}{' (rises, below the bound)' * rises}",
         found.at_most < figure.bound,
         "It grows." if found.slope >= figure.bound else "The run is too short to tell.",
     )
