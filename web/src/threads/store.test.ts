@@ -266,6 +266,20 @@ describe("what a conversation's own stream tells", () => {
     expect(titleOf("old")).toBe("from last year");
   });
 
+  it("is not undone by an answer to what was asked before", async () => {
+    const late = gate<Response>();
+    fakeServer({ "GET /api/threads": () => late.promise });
+    const loading = threadStore.load();
+    threadStore.touch("new", { status: "busy" });
+    threadStore.touch("new", { title: "given" });
+
+    late.open(json({ threads: [a, b, thread("new", 40, { title: null })], next_cursor: null }));
+    await loading;
+
+    expect(shown()).toBe("newab");
+    expect(titleOf("new")).toBe("given");
+  });
+
   it("adds a new conversation on top, but not to a search", async () => {
     await open();
     threadStore.touch("new", { status: "busy" });

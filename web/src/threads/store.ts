@@ -51,6 +51,8 @@ const { getState, setState } = store;
 const removed = new Set<string>();
 /** The newest request for the list: answers to older ones are void. */
 let newest = 0;
+/** Which request was the newest when a conversation was touched: older answers do not know of that. */
+const touched = new Map<string, number>();
 
 const otherTabs = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel("llmkeep.threads");
 
@@ -88,7 +90,7 @@ async function load(): Promise<void> {
     setState((was) => ({
       isLoaded: true,
       error: null,
-      threads: was.isLoaded ? renew(was.threads, page) : page.threads,
+      threads: touchedSince(mine, was).reduce(withThread, was.isLoaded ? renew(was.threads, page) : page.threads),
       // Pages loaded before are still there, and so the cursor behind them.
       cursor: was.isLoaded && was.threads.length > PAGE && page.next_cursor !== null ? was.cursor : page.next_cursor,
     }));
@@ -97,6 +99,12 @@ async function load(): Promise<void> {
   } finally {
     if (mine === newest) setState({ isLoading: false });
   }
+}
+
+/** What an answer to request `mine` may be too old for. A search finds what the server says. */
+function touchedSince(mine: number, { query, threads }: ThreadsState): Thread[] {
+  if (query !== "") return [];
+  return threads.filter(({ thread_id: id }) => (touched.get(id) ?? 0) >= mine && !removed.has(id));
 }
 
 async function loadMore(): Promise<void> {
@@ -133,6 +141,7 @@ async function search(query: string): Promise<void> {
 /** Something of a conversation has changed, as its own stream told: no need to ask the server. */
 function touch(threadId: string, change: { title?: string; status?: Thread["status"] }): void {
   if (removed.has(threadId)) return;
+  touched.set(threadId, newest);
   const { threads, query } = getState();
   const now = new Date().toISOString();
   const known = knownThread(getState(), threadId);
@@ -267,6 +276,7 @@ function putBack(thread: Thread): void {
 function reset(): void {
   newest += 1;
   removed.clear();
+  touched.clear();
   undos = [];
   setState(START, true);
 }
