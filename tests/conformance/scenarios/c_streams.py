@@ -15,8 +15,8 @@ from tests.conformance.subject import Keeping
 
 GROUP = "Streams and bounds"
 
-#: Seconds after which a client expires, where that is the point.
-TTL: Final = 0.3
+#: Seconds after which a client expires, where that is the point; its readers have it by then.
+TTL: Final = 1.0
 
 Leave = Callable[[Keeping], object]
 ALeave = Callable[[Keeping], Awaitable[object]]
@@ -48,6 +48,7 @@ def _while_reading(stage: Stage, leave: Leave, **bounds: Any) -> None:
             kept.use("a") as client,
             client.stream(**_request(stage, "hold")) as answer,
         ):
+            stage.wrong(client is not first)
             lines = answer.iter_lines()
             next(lines)
             reading.release()
@@ -84,6 +85,7 @@ def _awhile_reading(stage: Stage, leave: ALeave, **bounds: Any) -> None:
     made = _http(stage, asynchronous=True)
     kept = stage.keeper(made, per_loop=True, **bounds)
     reading, left = 0, asyncio.Event()
+    first: Any = None
 
     async def read() -> None:
         nonlocal reading
@@ -91,6 +93,7 @@ def _awhile_reading(stage: Stage, leave: ALeave, **bounds: Any) -> None:
             kept.ause("a") as client,
             client.stream(**_request(stage, "hold")) as answer,
         ):
+            stage.wrong(client is not first)
             lines = answer.aiter_lines()
             await anext(lines)
             reading += 1
@@ -99,6 +102,7 @@ def _awhile_reading(stage: Stage, leave: ALeave, **bounds: Any) -> None:
             stage.wrong(not found)
 
     async def main() -> None:
+        nonlocal first
         async with kept.ause("a") as first:
             pass
         tasks = [asyncio.create_task(stage.acall(read())) for _ in range(4)]
@@ -141,12 +145,12 @@ async def _aclear(kept: Keeping) -> None:
 
 
 def _expire(kept: Keeping) -> None:
-    time.sleep(2 * TTL)  # time passing is what is replayed
+    time.sleep(1.2 * TTL)  # time passing is what is replayed
     _crowd_out(kept)
 
 
 async def _aexpire(kept: Keeping) -> None:
-    await asyncio.sleep(2 * TTL)  # time passing is what is replayed
+    await asyncio.sleep(1.2 * TTL)  # time passing is what is replayed
     await _acrowd_out(kept)
 
 

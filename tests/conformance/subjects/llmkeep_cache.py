@@ -19,7 +19,7 @@ class Kept:
             scope=Scope.LOOP if bounds.per_loop else Scope.PROCESS,
             close=factory.close,
             max_idle=bounds.most or 256,
-            idle_ttl=bounds.ttl,
+            max_age=bounds.ttl,
             build_timeout=bounds.build_timeout,
             close_timeout=bounds.close_timeout,
         )
