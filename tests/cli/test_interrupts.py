@@ -146,3 +146,13 @@ def test_what_was_there_before_is_there_again():
     with Interrupts():
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
+
+
+async def test_one_that_has_nothing_to_stop_is_remembered():
+    """A pipe ends by it, although the answer it was meant for had just ended."""
+    with Interrupts() as interrupts:
+        with interrupts.handled_by(lambda: None):
+            assert not interrupts.came
+        press()
+        assert interrupts.came
+        await asyncio.sleep(0)

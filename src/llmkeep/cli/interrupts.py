@@ -39,6 +39,8 @@ class Interrupts:
         self._action: Callable[[], object] | None = None
         self._is_pending = False
         self._unserved = 0
+        #: Whether one has come at all, whatever became of it.
+        self.came = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -80,6 +82,7 @@ class Interrupts:
         self._is_pending = False
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
         self._unserved += 1
         if self._unserved > MAX_UNSERVED:  # something blocks the loop
             signal.default_int_handler(number, frame)

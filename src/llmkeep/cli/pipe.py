@@ -53,7 +53,8 @@ def answer_input(options: Options, chosen: Pick) -> int:
             for message in _messages(options):
                 with interrupts:
                     end = outcome_of(runner.run(answer(turns, message)))
-                if end == "cancelled":
+                # One that came when the answer had just ended would be lost in the wait for input.
+                if end == "cancelled" or interrupts.came:
                     return INTERRUPTED
                 status = 1 if end == "error" else status
         finally:
