@@ -72,7 +72,7 @@ def gate() -> Iterator[Gate]:
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001)  # between two looks; the condition decides
 
 
 async def test_a_synchronous_tool_runs_beside_the_loop():
@@ -273,7 +273,7 @@ def _look_when_idle(worker: threading.Thread) -> None:
     """In the child: end the process with the verdict, once the worker has done its work."""
     deadline = time.monotonic() + PATIENCE
     while worker.name != "llmkeep-idle" and time.monotonic() < deadline:
-        time.sleep(0.001)
+        time.sleep(0.001)  # between two looks; the name decides
     os._exit(pool.busy if worker.name == "llmkeep-idle" else 99)
 
 

@@ -87,7 +87,7 @@ def _ask(port: int) -> dict[str, Any]:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/journal") as response:
                 return json.loads(response.read())  # type: ignore[no-any-return]
         except OSError:  # it refuses connections now and then
-            time.sleep(0.01)
+            time.sleep(0.01)  # its listener comes back by itself; a thousand tries decide
     raise AssertionError("the upstream does not answer")
 
 

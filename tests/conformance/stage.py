@@ -297,5 +297,5 @@ async def auntil(condition: Callable[[], object], seconds: float = PATIENCE) -> 
     while not condition():
         if time.monotonic() > deadline:
             return False
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.002)  # between two looks; the condition decides
     return True

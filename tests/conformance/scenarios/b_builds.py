@@ -29,7 +29,7 @@ async def atake(kept: Keeping, key: str) -> Any:
 
 
 def slow() -> Made:
-    """A factory whose builds take their time."""
+    """A factory whose builds take their time, as a client's do: that is what is replayed."""
     return Made(before=lambda _: time.sleep(BUILD), abefore=lambda _: asyncio.sleep(BUILD))
 
 
@@ -135,6 +135,7 @@ def first_caller_is_cancelled(stage: Stage) -> None:
         first = asyncio.create_task(atake(kept, "key"))
         await auntil(lambda: len(made.begun) > 0)
         others = [asyncio.create_task(_caught(stage, kept)) for _ in range(10)]
+        # One pass of the loop starts the others, the next has them in their wait.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         first.cancel()

@@ -104,7 +104,7 @@ def _awhile_reading(stage: Stage, leave: ALeave, **bounds: Any) -> None:
     async def main() -> None:
         nonlocal first
         async with kept.ause("a") as first:
-            pass
+            pass  # which client there is first is all that is asked
         tasks = [asyncio.create_task(stage.acall(read())) for _ in range(4)]
         await auntil(lambda: reading == 4 or any(task.done() for task in tasks))
         try:
@@ -127,13 +127,13 @@ def _take(kept: Keeping) -> Any:
 def _crowd_out(kept: Keeping) -> None:
     for key in ("b", "c", "d"):
         with kept.use(key):
-            pass
+            pass  # having it pushes others out
 
 
 async def _acrowd_out(kept: Keeping) -> None:
     for key in ("b", "c", "d"):
         async with kept.ause(key):
-            pass
+            pass  # having it pushes others out
 
 
 async def _aforget(kept: Keeping) -> None:
